@@ -6,6 +6,8 @@ mod activity;
 mod clocks;
 mod copies;
 mod drops;
+mod live_drops;
+mod stored_states;
 mod edits;
 mod lacking;
 mod episodes;

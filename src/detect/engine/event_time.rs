@@ -141,6 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn a_record_without_a_time_takes_its_events_or_the_wall_clocks() {
+        use SourceClock::Live;
+        let at = 100 * DAY;
+        for (own, expected) in [
+            (Some(at - 3), at - 3),
+            (Some(at - 9 * DAY), at - 9 * DAY),
+            (Some(at + 3), at),
+            (None, at),
+        ] {
+            let record_ms = record_time(None, own, at);
+            assert_eq!(record_ms, expected);
+            assert_eq!(time(Live, own, record_ms, at), (expected, false));
+        }
+        assert_eq!(record_time(Some(7), Some(at), at), 7, "its own, where it has one");
+    }
+
+    #[test]
     fn a_live_event_over_a_day_old_takes_the_records_time() {
         use SourceClock::Live;
         let at = 100 * DAY;

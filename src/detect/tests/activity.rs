@@ -8,7 +8,7 @@ use super::fixtures::*;
 use crate::detect::usual::baseline::Usual;
 use crate::detect::usual::past::{HistoryAnswer, LearnedPast};
 use crate::domain::activity::{HourSummary, SiteHour};
-use crate::domain::event::{Event, SourceClock};
+use crate::domain::event::{Event, EventType, SourceClock};
 use crate::domain::site_now::TriggerPhase;
 
 /// A full hour, in seconds since the Unix epoch.
@@ -175,6 +175,25 @@ fn a_spike_says_how_many_are_usual() {
     // The trigger's window holds 3, that of current visitors 4.
     assert!(body.contains(r#""current_visitors":3,"#), "{body}");
     let baseline = r#""baseline":{"status":"ready","current":4,"expected":40.0,"change_percent":-90,"score":null,"samples":4}"#;
+    assert!(body.contains(baseline), "{body}");
+}
+
+#[test]
+fn a_drop_says_how_many_are_usual() {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [drop(1, 300)])]);
+    let at = |fed: &mut Fed, second: i64| {
+        (fed.now_ms, fed.record_ms) = ((HOUR + second) * 1_000, (HOUR + second) * 1_000);
+    };
+    for second in [0, 200, 400] {
+        at(&mut fed, second);
+        assert_eq!(fed.feed(&view("a", "1", HOUR + second)), []);
+    }
+    answer(&mut fed, "a", 472_222, usual_40(4), None);
+    let decided = fed.tick((HOUR + 400 + 301 + 10) * 1_000);
+    let told: Vec<_> = decided.iter().map(|one| one.event).collect();
+    assert_eq!(told, [EventType::VisitorDrop]);
+    let body = String::from_utf8(decided[0].body.to_vec()).expect("text");
+    let baseline = r#""baseline":{"status":"ready","current":0,"expected":40.0,"change_percent":-100,"score":null,"samples":4}"#;
     assert!(body.contains(baseline), "{body}");
 }
 

@@ -18,29 +18,43 @@ const FIRST: i64 = 1_000_000;
 
 /// Threshold and window of the triggers: two that are counted by the table of visitors, and two by
 /// the latest visitors.
-const TRIGGERS: [(u32, i64); 4] = [(2, 300), (4, 900), (3, 4_000), (1, 5_000)];
+pub(super) const TRIGGERS: [(u32, i64); 4] = [(2, 300), (4, 900), (3, 4_000), (1, 5_000)];
 
 /// A notification: its type, threshold, window, count and second.
-type Told = (EventType, u32, i64, u32, i64);
+pub(super) type Told = (EventType, u32, i64, u32, i64);
 
 struct Firing {
     calm_since: Option<i64>,
     lowest: u32,
 }
 
-struct Model {
-    events: Vec<(u64, i64)>,
+/// All events of a site, and what was told of it.
+pub(super) struct Model {
+    events: Vec<(String, i64)>,
+    /// Second of the first event.
+    first: i64,
     now: i64,
     partition: i64,
     firing: BTreeMap<(u32, i64), Firing>,
-    told: Vec<Told>,
+    pub(super) told: Vec<Told>,
 }
 
 impl Model {
+    pub(super) fn new(first: i64) -> Self {
+        Self {
+            events: Vec::new(),
+            first,
+            now: 0,
+            partition: 0,
+            firing: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
     fn count(&self, window: i64) -> u32 {
-        let mut latest = HashMap::<u64, i64>::new();
+        let mut latest = HashMap::<&str, i64>::new();
         for (visitor, second) in &self.events {
-            let known = latest.entry(*visitor).or_insert(*second);
+            let known = latest.entry(visitor).or_insert(*second);
             *known = (*known).max(*second);
         }
         let current = latest.values().filter(|second| self.now - **second <= window);
@@ -52,7 +66,7 @@ impl Model {
             let count = self.count(window);
             let key = (threshold, window);
             let Some(firing) = self.firing.get_mut(&key) else {
-                if may_fire && count < threshold && self.now > FIRST + window {
+                if may_fire && count < threshold && self.now > self.first + window {
                     let lowest = count;
                     let calm_since = None;
                     self.firing.insert(key, Firing { calm_since, lowest });
@@ -100,20 +114,33 @@ impl Model {
         self.now = self.now.max(to);
     }
 
-    fn event(&mut self, is_own: bool, visitor: u64, second: i64) {
+    /// Lets time pass without an event.
+    pub(super) fn pass(&mut self, to: i64) {
+        if !self.events.is_empty() {
+            self.move_to(to);
+        }
+    }
+
+    /// Counts an event; without it, time would have passed to `floor`.
+    pub(super) fn visit(&mut self, visitor: &str, second: i64, floor: i64) {
+        self.move_to(second.max(floor));
+        self.events.push((visitor.to_owned(), second));
+        self.judge(false);
+    }
+
+    /// Counts an event of a log, in which those of other sites move time too.
+    fn event(&mut self, is_own: bool, visitor: &str, second: i64) {
         self.partition = self.partition.max(second);
         let floor = self.partition - OUT_OF_ORDER;
-        if is_own {
-            self.move_to(second.max(floor));
-            self.events.push((visitor, second));
-            self.judge(false);
-        } else if !self.events.is_empty() {
-            self.move_to(floor);
+        match is_own {
+            true => self.visit(visitor, second, floor),
+            false => self.pass(floor),
         }
     }
 }
 
-fn told(decisions: &[Decision]) -> Vec<Told> {
+/// What notifications of drops say.
+pub(super) fn told(decisions: &[Decision]) -> Vec<Told> {
     let of = |decision: &Decision| {
         let body = json(decision);
         let data = &body["data"];
@@ -208,13 +235,7 @@ proptest! {
         let options = NoticeOptions { notify_resolved: true, ..NoticeOptions::default() };
         let triggers = TRIGGERS.map(|(threshold, window)| drop_with(threshold, window as u32, options));
         let mut fed = Fed::log([site("a", triggers)]);
-        let mut model = Model {
-            events: Vec::new(),
-            now: 0,
-            partition: 0,
-            firing: BTreeMap::new(),
-            told: Vec::new(),
-        };
+        let mut model = Model::new(FIRST);
         let mut now = FIRST;
         let first = (true, 0, 0, 0);
         for (number, (is_own, visitor, gap, late)) in std::iter::once(first).chain(events).enumerate() {
@@ -226,7 +247,7 @@ proptest! {
             if number % tick_every == 0 {
                 fed.engine.tick(0, number % 2 == 0);
             }
-            model.event(is_own, visitor, second);
+            model.event(is_own, &name, second);
             let mut expected = std::mem::take(&mut model.told);
             found.sort_unstable();
             expected.sort_unstable();

@@ -259,3 +259,61 @@ fn no_state_covers_a_topic_made_anew_however_long_it_is() {
     assert!(!again.fires("a", "1", FIRST + 9_000));
     assert!(again.fires("a", "2", FIRST + 9_000));
 }
+
+const START: i64 = RECORD_MS / 1_000;
+
+/// A live site with a drop below two whose threshold is raised to 20 at `START`. Thirty visitors
+/// came a thousand seconds ago, of whom few are kept.
+fn raised() -> Fed {
+    let mut fed = Fed::new(SourceClock::Live, [site("a", [drop(2, 4_000)])]);
+    for second in [START - 9_000, START - 6_000, START - 3_000] {
+        come(&mut fed, "early", 3, second, second);
+    }
+    come(&mut fed, "known", 30, START - 1_000, START - 1_000);
+    assert_eq!(fed.tick(START * 1_000), []);
+    fed.configure([changed(&site("a", [drop(20, 4_000)]), |_| {})]);
+    assert_eq!(fed.tick(START * 1_000), [], "at once");
+    fed
+}
+
+/// Lets visitors come at a second, whose events say that they came at another.
+fn come(fed: &mut Fed, name: &str, visitors: u32, second: i64, at: i64) {
+    (fed.now_ms, fed.record_ms) = (at * 1_000, at * 1_000);
+    for number in 0..visitors {
+        let visitor = format!("{name} {number}");
+        assert_eq!(fed.feed(&view("a", &visitor, second)), []);
+    }
+}
+
+/// Seconds after `START` at which drops begin until `until`, with a tick a second.
+fn drops_until(fed: &mut Fed, until: i64) -> Vec<i64> {
+    let from = fed.now_ms / 1_000 - START;
+    let ticks = (from + 1..=until).flat_map(|second| {
+        let decided = fed.tick((START + second) * 1_000);
+        decided
+            .into_iter()
+            .map(|one| one.created_at_ms / 1_000 - START)
+            .collect::<Vec<_>>()
+    });
+    ticks.collect()
+}
+
+#[test]
+fn a_raised_long_drop_waits_until_its_window_has_passed() {
+    let mut fed = raised();
+    // Who is kept has left by 3,001, and whoever was not kept might be there. The site's clock was
+    // ten seconds behind when the threshold was raised.
+    assert_eq!(drops_until(&mut fed, 9_000), [3_990]);
+}
+
+#[test]
+fn a_raised_long_drop_is_judged_once_its_list_is_full() {
+    let mut fed = raised();
+    // With these the list holds all that 20 and its re-arm level need.
+    come(&mut fed, "new", 30, START - 900, START + 50);
+    assert_eq!(
+        drops_until(&mut fed, 9_000),
+        [3_101],
+        "before the window has passed"
+    );
+}

@@ -15,7 +15,7 @@ use crate::domain::trigger::{ErrorSettings, ErrorTrigger, NoticeOptions, Trigger
 
 const START: i64 = RECORD_MS / 1_000;
 
-fn silent(goal: Option<&str>) -> Site {
+pub(super) fn silent(goal: Option<&str>) -> Site {
     silent_with(goal, NoticeOptions::default())
 }
 
@@ -33,7 +33,7 @@ fn silent_with(goal: Option<&str>, options: NoticeOptions) -> Site {
 }
 
 /// Answers that every hour of the last three weeks had so many events, and completions of a goal.
-fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
+pub(super) fn answer(engine: &mut Engine, events: u64, signups: u64) -> bool {
     answer_with(engine, 504, |_| Some((events, signups)))
 }
 

@@ -1,8 +1,9 @@
 //! Silences of whole sources: drops and silences wait for a while, and are never lost.
 
 use super::fixtures::*;
+use super::silences::{answer, silent};
 use crate::detect::notification::Decision;
-use crate::domain::event::{EventType, SourceClock};
+use crate::domain::event::{Event, EventKind, EventType, SourceClock};
 use crate::domain::time::from_ms;
 
 const START: i64 = RECORD_MS / 1_000;
@@ -61,6 +62,32 @@ fn a_drop_waits_15_minutes_for_a_silent_source_and_says_why() {
     );
     assert_eq!(wait(&mut fed, 9_000, true), [], "once");
     assert_eq!(fed.engine.take_withheld(), []);
+}
+
+#[test]
+fn silences_of_sites_and_goals_wait_for_a_silent_source_too() {
+    for goal in [None, Some("Signup")] {
+        for (is_silent, at) in [(false, 1_390), (true, 1_390 + 900)] {
+            let mut fed = Fed::new(SourceClock::Live, [silent(goal)]);
+            let signup = Event {
+                name: Some("Signup".into()),
+                ..event("a", EventKind::Goal, LAST_MS)
+            };
+            fed.feed(&signup);
+            // 13.8 events at 36 an hour take 1,380 s.
+            assert!(answer(&mut fed.engine, 36, 36));
+            assert_eq!(wait(&mut fed, 60, false), []);
+            let decided = wait(&mut fed, 9_000, is_silent);
+            let told: Vec<_> = decided
+                .iter()
+                .map(|(second, one)| (*second, one.event, cause(one)))
+                .collect();
+            let suspected = is_silent.then(|| "source_silent".to_owned());
+            assert_eq!(told, [(at, EventType::ErrorCondition, suspected)], "{goal:?}");
+            assert_eq!(json(&decided[0].1)["timestamp"], "2026-02-25T12:23:00Z");
+            assert_eq!(fed.engine.take_withheld(), []);
+        }
+    }
 }
 
 #[test]

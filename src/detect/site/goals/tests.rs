@@ -223,22 +223,32 @@ fn a_thousand_goals_are_matched_as_one_by_one() {
     }
 }
 
-/// Prints what an event costs with each set of a thousand goals. A figure of an unoptimised build
-/// says nothing: `cargo test --release --lib cost_of_goals -- --ignored --nocapture`.
+/// What an event costs with each set of a thousand goals. A figure of an unoptimised build says
+/// nothing: `cargo test --release --lib a_thousand_goals_cost -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures; meant for a release build"]
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn cost_of_goals() {
+#[allow(clippy::print_stdout, reason = "it says what it measured")]
+fn a_thousand_goals_cost_an_event_two_microseconds() {
     for (what, goals, path) in thousands() {
         let index = GoalIndex::new(goals);
         let view = event(EventKind::Pageview, None, Some(&path));
         let mut numbers = Vec::new();
-        let begun = std::time::Instant::now();
-        for _ in 0..200 {
-            index.find(&view, &mut numbers);
-        }
-        let each = begun.elapsed() / 200;
-        eprintln!("{what}: {each:?}, {} completed", numbers.len());
+        // The best of some rounds: whatever else runs costs too.
+        let rounds = (0..20).map(|_| {
+            let begun = std::time::Instant::now();
+            for _ in 0..200 {
+                index.find(&view, &mut numbers);
+            }
+            begun.elapsed() / 200
+        });
+        let each = rounds.min().unwrap_or_default();
+        println!("{what}: {each:?}, {} completed", numbers.len());
+        let bar = match what.starts_with("ordinary") {
+            true => std::time::Duration::from_micros(2),
+            false => std::time::Duration::from_millis(1),
+        };
+        assert!(cfg!(debug_assertions) || each <= bar, "{what}: {each:?}");
     }
 }
 
