@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# One private Kafka broker (KRaft: broker and controller in one process) under $base/kafka. Sourced by scripts/services.
+# One private Kafka broker (KRaft: broker and controller in one process) under $base/kafka, alone or one of a cluster.
+# Sourced by scripts/services.
 
 kafka_pom=$tree/scripts/kafka/pom.xml
 kafka_version=$(sed -n 's:.*<kafka.version>\(.*\)</kafka.version>.*:\1:p' "$kafka_pom")
@@ -49,7 +50,7 @@ kafka_pid() {
 }
 
 # True if the broker can serve. Asks for the cluster's metadata (Metadata v1, correlation id 7, no topics) and expects
-# at least one broker in the answer, because the port is open well before the broker is registered. kcat would tell no
+# at least one broker in the answer, of a cluster all of them, because the port is open well before the broker is registered. kcat would tell no
 # more and would have to be installed; Kafka's own tools take a second to start each time.
 kafka_answers() {
     local answer
@@ -60,7 +61,8 @@ kafka_answers() {
         head -c 12 <&3 | od -An -v -tu1' bash "$kafka_port" 2>/dev/null) || return 1
     # The answer starts with three numbers of four bytes: its length, the correlation id, and the number of brokers.
     read -ra answer <<<"$answer"
-    [ ${#answer[@]} -eq 12 ] && [ "${answer[7]}" -eq 7 ] && [ "${answer[11]}" -ge 1 ]
+    [ ${#answer[@]} -eq 12 ] && [ "${answer[7]}" -eq 7 ] && [ "${answer[11]}" -ge 1 ] &&
+        [ "${answer[11]}" -ge ${#kafka_quorum[@]} ]
 }
 
 # Prints the users of the encrypted listener, whose names are their passwords: one that may do everything, those of
@@ -72,11 +74,30 @@ kafka_users() {
     done
 }
 
+# Prints the controllers as each broker has to know them.
+kafka_voters() {
+    local index voters=()
+    for index in "${!kafka_controllers[@]}"; do
+        voters+=("$((index + 1))@127.0.0.1:${kafka_controllers[index]}")
+    done
+    (IFS=,; echo "${voters[*]}")
+}
+
+# Prints a cluster's id: 16 bytes in URL-safe base64. It starts with a letter, because a dash would be taken for an
+# option. The brokers of a cluster, which share nothing but their controllers' ports, make it of these.
+kafka_cluster_id() {
+    if [ ${#kafka_quorum[@]} -eq 0 ]; then
+        echo "B$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)"
+    else
+        echo "B$(echo "${kafka_quorum[*]}" | md5sum | cut -c 1-20)A"
+    fi
+}
+
 kafka_properties() {
     cat <<PROPERTIES
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:$kafka_controller_port
+node.id=$kafka_node
+controller.quorum.voters=$(kafka_voters)
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:$kafka_port,SASL_SSL://127.0.0.1:$kafka_tls_port,CONTROLLER://127.0.0.1:$kafka_controller_port
 advertised.listeners=PLAINTEXT://127.0.0.1:$kafka_port,SASL_SSL://127.0.0.1:$kafka_tls_port
@@ -97,9 +118,9 @@ auto.create.topics.enable=false
 # One broker with few clients on few cores gains nothing from more threads.
 num.network.threads=2
 num.io.threads=2
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor=${#kafka_controllers[@]}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor=${#kafka_controllers[@]}
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
@@ -118,7 +139,7 @@ PROPERTIES
 }
 
 kafka_start() {
-    local home=$base/kafka pid
+    local home=$base/kafka heap=1g pid
     kafka_properties | write_as_service "$home/server.properties"
     # Compression libraries are unpacked into the temporary folder. This one is removed with the rest.
     "${as_service[@]}" mkdir -p "$home/tmp"
@@ -126,17 +147,16 @@ kafka_start() {
         -Dorg.slf4j.simpleLogger.showDateTime=true "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ"
         -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.log.kafka.server.BrokerServer=info)
     if [ ! -f "$home/data/meta.properties" ]; then
-        # A cluster id is 16 random bytes in URL-safe base64. It starts with a letter here, because a dash would be
-        # taken for an option.
         "${run[@]}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$kafka_libs/*" kafka.tools.StorageTool format --ignore-formatted \
-            -t "B$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | cut -c 2-22)" -c "$home/server.properties" >"$home/log" 2>&1 || {
+            -t "$(kafka_cluster_id)" -c "$home/server.properties" >"$home/log" 2>&1 || {
             show_log "kafka's storage tool" "$home/log"
             return 1
         }
     fi
-    # Heap and collector are set as in Kafka's own script. The serial collector would stop everything for 150 ms now
+    # Heap and collector are set as in Kafka's own script; several brokers on one machine get less. The serial collector would stop everything for 150 ms now
     # and then.
-    run+=(-server -Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
+    [ ${#kafka_quorum[@]} -eq 0 ] || heap=384m
+    run+=(-server "-Xms$heap" "-Xmx$heap" -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35
         -XX:+ExplicitGCInvokesConcurrent)
     # The broker has a session of its own, so that Ctrl-C does not reach it. It does not inherit the locks of
     # with-services and services (8 and 9), which must end with their owners.
