@@ -4,23 +4,22 @@
 //! `CRASH_KILLS=50 make test ARGS="--test it crash -- --nocapture"` is the long run; `CRASH_SEED=…`
 //! repeats the instants of an earlier run.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bellwether::domain::id::DeliveryId;
 use chrono::{DateTime, SecondsFormat};
 use rdkafka::message::{Message as _, OwnedMessage};
 use serde_json::{Value, json};
 use sqlx::PgPool;
-use uuid::Uuid;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
+use crate::support::evidence::{Attempt, Evidence, recorded_attempts};
 use crate::support::faults::Dice;
 use crate::support::kafka;
-use crate::support::receiver::{Answer, Received, Receiver};
+use crate::support::receiver::{Answer, Receiver};
 
 const SITES: usize = 4;
 const THRESHOLD: usize = 5;
@@ -149,15 +148,15 @@ async fn kill_9_loses_nothing_and_repeats_only_what_was_in_flight() {
         .await
         .is_err()
     {
-        let evidence = Evidence::gather(&deployment, receiver.all()).await;
-        let missing = evidence.without_row(&wanted);
+        let evidence = Evidence::gather(&deployment, &receiver).await;
+        let missing = without_row(&evidence, &wanted);
         let places = places(&deployment, &missing);
         panic!("no row: {places:#?}; still open: {}", still_open(pool).await);
     }
     process.terminate();
     assert!(process.ended(Duration::from_secs(60)).await.success());
 
-    let evidence = Evidence::gather(&deployment, receiver.all()).await;
+    let evidence = Evidence::gather(&deployment, &receiver).await;
     let report = Report::make(&evidence, &wanted, &recorded_at_kill);
     println!("{kills} kills, {threads} threads a role: {report}");
     assert_eq!(report.broken, Vec::<String>::new());
@@ -293,96 +292,13 @@ async fn at_work(process: &Process) {
     .await;
 }
 
-/// A delivery and the number of an attempt.
-type Attempt = (Uuid, u32);
-
-async fn recorded_attempts(pool: &PgPool) -> Vec<Attempt> {
-    let rows: Vec<(Uuid, i32)> = sqlx::query_as("select delivery_id, attempt from delivery_attempts")
-        .fetch_all(pool)
-        .await
-        .unwrap();
-    rows.into_iter()
-        .map(|(id, attempt)| (id, attempt.cast_unsigned()))
-        .collect()
-}
-
-/// Requests, rows and records, as the receiver, Postgres and Kafka have them.
-struct Evidence {
-    received: HashMap<Attempt, Vec<Received>>,
-    deliveries: Vec<DeliveryRow>,
-    /// Recorded attempts, with their flag of a possible repeat.
-    attempts: BTreeMap<Attempt, bool>,
-    /// The due times of an attempt's records.
-    due: HashMap<Attempt, HashSet<String>>,
-    dead_letters: HashMap<Uuid, usize>,
-}
-
-#[derive(sqlx::FromRow)]
-struct DeliveryRow {
-    id: Uuid,
-    path: String,
-    status: String,
-    attempts: i32,
-    payload: Vec<u8>,
-}
-
-impl Evidence {
-    async fn gather(deployment: &Deployment, all: Vec<Received>) -> Self {
-        let mut received: HashMap<Attempt, Vec<Received>> = HashMap::new();
-        for one in all {
-            let id: DeliveryId = one.header("x-webhook-delivery").parse().unwrap();
-            received.entry((id.uuid(), one.attempt())).or_default().push(one);
-        }
-        let pool = &deployment.database.pool;
-        let deliveries = sqlx::query_as(
-            "select d.id, w.name as path, d.status, d.attempts, d.payload from deliveries d join webhooks w on w.id = d.webhook_id",
-        )
-        .fetch_all(pool)
-        .await
-        .unwrap();
-        let attempts: Vec<(Uuid, i32, bool)> =
-            sqlx::query_as("select delivery_id, attempt, possible_repeat from delivery_attempts")
-                .fetch_all(pool)
-                .await
-                .unwrap();
-        let mut due: HashMap<Attempt, HashSet<String>> = HashMap::new();
-        for tier in ["retry.1s", "retry.2s", "retry.4s"] {
-            for record in kafka::read_all(&deployment.topic(tier)) {
-                let attempt = kafka::header(&record, "bw-attempt").unwrap().parse().unwrap();
-                let at = kafka::header(&record, "bw-due-at-ms").unwrap().to_owned();
-                due.entry((delivery_of(&record), attempt)).or_default().insert(at);
-            }
-        }
-        let mut dead_letters = HashMap::new();
-        for record in kafka::read_all(&deployment.topic("dead-letter")) {
-            *dead_letters.entry(delivery_of(&record)).or_default() += 1;
-        }
-        Self {
-            received,
-            deliveries,
-            attempts: attempts
-                .into_iter()
-                .map(|(id, attempt, flagged)| ((id, attempt.cast_unsigned()), flagged))
-                .collect(),
-            due,
-            dead_letters,
-        }
-    }
-
-    /// The wanted deliveries that no row tells of.
-    fn without_row<'a>(&self, wanted: &'a BTreeMap<Wanted, &'static Kind>) -> Vec<&'a Wanted> {
-        let found: BTreeSet<Wanted> = self
-            .deliveries
-            .iter()
-            .map(|row| (row.path.clone(), what_of(&row.payload)))
-            .collect();
-        wanted.keys().filter(|one| !found.contains(one)).collect()
-    }
-}
-
-fn delivery_of(record: &OwnedMessage) -> Uuid {
-    let id: DeliveryId = kafka::header(record, "bw-delivery-id").unwrap().parse().unwrap();
-    id.uuid()
+/// The wanted deliveries that no row tells of.
+fn without_row<'a>(evidence: &Evidence, wanted: &'a BTreeMap<Wanted, &'static Kind>) -> Vec<&'a Wanted> {
+    let rows = evidence.deliveries.iter();
+    let found: BTreeSet<Wanted> = rows
+        .map(|row| (row.path.clone(), what_of(&row.payload)))
+        .collect();
+    wanted.keys().filter(|one| !found.contains(one)).collect()
 }
 
 /// Result of a run.
@@ -411,14 +327,9 @@ impl Report {
         };
         report.look_at_deliveries(evidence, wanted);
         report.look_at_requests(evidence, recorded_at_kill);
-        for (attempt, due) in &evidence.due {
-            if due.len() > 1 {
-                report.forked += 1;
-                report
-                    .broken
-                    .push(format!("{attempt:?} has several due times: {due:?}"));
-            }
-        }
+        let forks = evidence.forks();
+        report.forked = forks.len();
+        report.broken.extend(forks);
         report
     }
 
@@ -469,15 +380,6 @@ impl Report {
     fn look_at_requests(&mut self, evidence: &Evidence, recorded_at_kill: &HashMap<Attempt, u32>) {
         for (attempt, requests) in &evidence.received {
             let eras: Vec<u32> = requests.iter().map(|one| one.era).collect();
-            self.repeated += requests.len() - 1;
-            match evidence.attempts.get(attempt) {
-                None => self.broken.push(format!("{attempt:?} was made and not recorded")),
-                Some(false) if requests.len() > 1 => {
-                    self.broken
-                        .push(format!("{attempt:?} was repeated and not flagged: {eras:?}"));
-                }
-                Some(_) => {}
-            }
             // Within one process an attempt is made once; so a repeated attempt ran when a
             // process was killed.
             if !eras.is_sorted_by(|one, next| one < next) {
@@ -493,12 +395,8 @@ impl Report {
                 ));
             }
         }
-        for attempt in evidence.attempts.keys() {
-            if !evidence.received.contains_key(attempt) {
-                self.broken
-                    .push(format!("{attempt:?} is recorded and was never made"));
-            }
-        }
+        self.repeated = evidence.repeated();
+        self.broken.extend(evidence.contradictions());
     }
 }
 

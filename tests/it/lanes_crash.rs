@@ -1,14 +1,13 @@
 //! Ends without a goodbye: few repeats, a quick return, claims that are taken over.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bellwether::domain::id::DeliveryId;
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::support::app::{Deployment, Process};
 use crate::support::eventually;
+use crate::support::evidence::Evidence;
 use crate::support::goal_stage::GoalStage;
 use crate::support::receiver::{Answer, Receiver};
 
@@ -84,40 +83,20 @@ async fn killed_while_draining_it_repeats_at_most_200() {
         (delivered(&deployment).await == count as i64).then_some(())
     })
     .await;
-    let (repeated, took) = (repeats(&receiver), begun.elapsed());
-    let flagged: i64 = sqlx::query_scalar("select count(*) from delivery_attempts where possible_repeat")
-        .fetch_one(&deployment.database.pool)
-        .await
-        .unwrap();
+    let took = begun.elapsed();
+    let tally = Evidence::gather(&deployment, &receiver).await.tally(count);
+    let lost = "bellwether_rebalances_total{event=\"lost\",group=\"deliver\"}";
+    let lost = process.try_metric(lost).await.unwrap_or(0.0) as usize;
     println!(
-        "expected {count} / delivered {count} / repeated {repeated} / forked 0; killed after {sent_before} requests, \
-         {flagged} flagged, the rest took {took:?}"
+        "{tally}; killed after {sent_before} requests, the rest took {took:?}, the second process lost {lost} \
+         assignments"
     );
-    assert!(repeated <= 200, "{repeated} were sent again");
-    assert_eq!(unflagged_repeats(&deployment, &receiver).await, 0);
-    // What was noted and not sent: at most what may be in flight at a time.
-    assert!(
-        flagged <= repeated as i64 + 512,
-        "{flagged} are flagged, {repeated} were sent again"
-    );
-    drop(process);
-}
-
-/// Counts the attempts that were made more than once and are not recorded as possible repeats.
-async fn unflagged_repeats(deployment: &Deployment, receiver: &Receiver) -> usize {
-    let flagged: Vec<Uuid> =
-        sqlx::query_scalar("select delivery_id from delivery_attempts where possible_repeat")
-            .fetch_all(&deployment.database.pool)
-            .await
-            .unwrap();
-    let flagged: HashSet<Uuid> = flagged.into_iter().collect();
-    let mut times: HashMap<Uuid, usize> = HashMap::new();
-    for one in receiver.all() {
-        let id: DeliveryId = one.header("x-webhook-delivery").parse().unwrap();
-        *times.entry(id.uuid()).or_default() += 1;
-    }
-    let is_unflagged = |(id, times): &(&Uuid, &usize)| **times > 1 && !flagged.contains(*id);
-    times.iter().filter(is_unflagged).count()
+    tally.assert_whole();
+    assert!(tally.repeated <= 200, "{tally}");
+    // What was noted and not sent: at most what may be in flight at a time. When a machine is so
+    // slow that the second process loses its session, too, what it had in flight is suspect again.
+    let most = tally.repeated + 512 * (1 + lost);
+    assert!(tally.flagged <= most, "{tally}: {lost} assignments were lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -152,15 +131,12 @@ async fn only_what_came_before_a_kill_is_flagged_also_of_two() {
         (delivered(&deployment).await == 302).then_some(())
     })
     .await;
-    assert_eq!(repeats(&receiver), 4);
-    assert_eq!(unflagged_repeats(&deployment, &receiver).await, 0);
-    let flagged: i64 = sqlx::query_scalar("select count(*) from delivery_attempts where possible_repeat")
-        .fetch_one(&deployment.database.pool)
-        .await
-        .unwrap();
-    println!("302 delivered, 4 sent again after two kills, {flagged} flagged");
+    let tally = Evidence::gather(&deployment, &receiver).await.tally(302);
+    println!("after two kills: {tally}");
+    tally.assert_whole();
+    assert_eq!(tally.repeated, 4);
     // The range that a dead owner may have sent unasked goes 64 records ahead of it.
-    assert!((2..=2 + 64).contains(&flagged), "{flagged} are flagged");
+    assert!((2..=2 + 64).contains(&tally.flagged), "{tally}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,8 @@ pub(crate) struct Deployment {
     pub(crate) source: String,
     pub(crate) token: String,
     pub(crate) producer: FutureProducer,
+    /// The brokers themselves, whatever way to them the processes have.
+    pub(crate) brokers: String,
     settings: BTreeMap<String, String>,
     /// Shell by which its processes are started, if not by themselves: words before the program.
     launcher: Option<String>,
@@ -50,11 +52,16 @@ impl Deployment {
 
     /// The same in an empty database.
     pub(crate) async fn create_in(database: Database, settings: &[(&str, &str)]) -> Self {
+        Self::create_on(kafka::brokers(), database, settings).await
+    }
+
+    /// The same on a cluster of the test's own.
+    pub(crate) async fn create_on(brokers: String, database: Database, settings: &[(&str, &str)]) -> Self {
         let prefix = unique("bw");
         let source = format!("{prefix}.source");
         let mut all: BTreeMap<String, String> = BTreeMap::new();
         for (key, value) in [
-            ("kafka.brokers", kafka::brokers().as_str()),
+            ("kafka.brokers", brokers.as_str()),
             ("kafka.topic_prefix", &prefix),
             ("kafka.partitions", "4"),
             ("kafka.replication_factor", "1"),
@@ -73,13 +80,14 @@ impl Deployment {
             all.insert((*key).to_owned(), value.replace("{source}", &source));
         }
         let logs = tempfile::tempdir().unwrap();
-        let producer = kafka::producer(&kafka::brokers());
+        let producer = kafka::producer(&brokers);
         let mut this = Self {
             database,
             prefix,
             source,
             token: String::new(),
             producer,
+            brokers,
             settings: all,
             launcher: None,
             logs,

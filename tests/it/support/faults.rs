@@ -1,9 +1,9 @@
 //! Faults: chance that can be had again, and a wire that can be cut.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -54,13 +54,37 @@ enum State {
     Silent,
 }
 
+/// What a wire that is whole does to what passes.
+#[derive(Default)]
+struct Faults {
+    /// A text in requests, whose answers are held back.
+    held_back: Mutex<Option<String>>,
+    hides_brokers: AtomicBool,
+    /// A topic and a partition of it whose leader is named in no answer.
+    leaderless: Mutex<Option<(String, i32)>>,
+    refuses_producing: AtomicBool,
+    /// Milliseconds by which each answer is late: the least, and the most.
+    late_ms: Mutex<(u64, u64)>,
+    late_answers: AtomicU64,
+}
+
+impl Faults {
+    /// The delay of the next answer: one after the other from the least to the most.
+    fn next_delay(&self) -> Duration {
+        let (least, most) = *self.late_ms.lock().unwrap();
+        if most == 0 {
+            return Duration::ZERO;
+        }
+        let step = self.late_answers.fetch_add(1, Ordering::SeqCst) % 5;
+        Duration::from_millis(least + (most - least) * step / 4)
+    }
+}
+
 /// Stands between the service and a server, on a port of its own.
 pub(crate) struct Wire {
     port: u16,
     state: watch::Sender<State>,
-    held_back: HeldBack,
-    hides_brokers: Arc<AtomicBool>,
-    leaderless: Leaderless,
+    faults: Arc<Faults>,
     /// Ends with the wire.
     _carrying: JoinSet<()>,
 }
@@ -87,26 +111,20 @@ impl Wire {
         let port = listener.local_addr().unwrap().port();
         let (sender, state) = watch::channel(State::Whole);
         let mut carrying = JoinSet::new();
-        let held_back = HeldBack::default();
-        let held = Arc::clone(&held_back);
-        let hides_brokers = Arc::new(AtomicBool::new(false));
-        let leaderless = Leaderless::default();
-        let (hides, lost) = (Arc::clone(&hides_brokers), Arc::clone(&leaderless));
+        let faults = Arc::new(Faults::default());
+        let shared = Arc::clone(&faults);
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let near = listener.accept().await.unwrap().0;
-                let moved =
-                    is_kafka.then(|| Moved::new(server.port(), port, Arc::clone(&hides), Arc::clone(&lost)));
-                connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&held)));
+                let moved = is_kafka.then(|| Moved::new(server.port(), port));
+                connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&shared)));
             }
         });
         Self {
             port,
             state: sender,
-            held_back,
-            hides_brokers,
-            leaderless,
+            faults,
             _carrying: carrying,
         }
     }
@@ -126,18 +144,28 @@ impl Wire {
     /// From now on a server's answers stay here on every connection that has asked for something in
     /// which `text` occurs. What is asked for passes.
     pub(crate) fn hold_answers_to(&self, text: &str) {
-        *self.held_back.lock().unwrap() = Some(text.to_owned());
+        *self.faults.held_back.lock().unwrap() = Some(text.to_owned());
     }
 
     /// From now on the cluster's answers name no broker, as those of one that it takes for dead.
     pub(crate) fn hide_brokers(&self, is_hidden: bool) {
-        self.hides_brokers.store(is_hidden, Ordering::SeqCst);
+        self.faults.hides_brokers.store(is_hidden, Ordering::SeqCst);
+    }
+
+    /// From now on Kafka takes no record: a connection that brings one ends.
+    pub(crate) fn refuse_producing(&self, is_refused: bool) {
+        self.faults.refuses_producing.store(is_refused, Ordering::SeqCst);
+    }
+
+    /// From now on each answer of the server is late, by at least and at most so much.
+    pub(crate) fn delay_answers(&self, least: Duration, most: Duration) {
+        *self.faults.late_ms.lock().unwrap() = (least.as_millis() as u64, most.as_millis() as u64);
     }
 
     /// From now on the cluster's answers name no leader of a partition, or again that of all.
     pub(crate) fn take_leader(&self, lost: Option<(&str, i32)>) {
         let lost = lost.map(|(topic, partition)| (topic.to_owned(), partition));
-        *self.leaderless.lock().unwrap() = lost;
+        *self.faults.leaderless.lock().unwrap() = lost;
     }
 
     pub(crate) fn cut(&self) {
@@ -154,20 +182,12 @@ impl Wire {
     }
 }
 
-/// A text in requests, whose answers are held back.
-type HeldBack = Arc<Mutex<Option<String>>>;
-
-/// A topic and a partition of it whose leader is named in no answer.
-type Leaderless = Arc<Mutex<Option<(String, i32)>>>;
-
 /// A broker's address in its answers, and the one to put in its place: as long, so no length
 /// changes.
 #[derive(Clone)]
 struct Moved {
     from: [u8; 13],
     to: [u8; 13],
-    hides_brokers: Arc<AtomicBool>,
-    leaderless: Leaderless,
 }
 
 /// Bytes of a partition in an answer about topics: an error, its number, its leader, the leader's
@@ -178,7 +198,7 @@ const PARTITION: usize = 26;
 const ANSWER_HEAD: usize = 13;
 
 impl Moved {
-    fn new(from: u16, to: u16, hides_brokers: Arc<AtomicBool>, leaderless: Leaderless) -> Self {
+    fn new(from: u16, to: u16) -> Self {
         let address = |port: u16| {
             let mut bytes = *b"127.0.0.1\0\0\0\0";
             bytes[9..].copy_from_slice(&u32::from(port).to_be_bytes());
@@ -187,8 +207,6 @@ impl Moved {
         Self {
             from: address(from),
             to: address(to),
-            hides_brokers,
-            leaderless,
         }
     }
 
@@ -200,7 +218,7 @@ impl Moved {
             && answer[ANSWER_HEAD] == 2
             && answer[host - 1] == 10
             && answer[host..host + 13] == self.to;
-        if is_one && self.hides_brokers.load(Ordering::SeqCst) {
+        if is_one {
             answer.splice(ANSWER_HEAD..end, [1]);
             let length = u32::try_from(answer.len() - 4).unwrap();
             answer[..4].copy_from_slice(&length.to_be_bytes());
@@ -208,9 +226,7 @@ impl Moved {
     }
 
     /// Takes the leader of a partition out of an answer about topics.
-    fn hide_leader(&self, answer: &mut [u8]) {
-        let lost = self.leaderless.lock().unwrap().clone();
-        let Some((topic, partition)) = lost else { return };
+    fn hide_leader(answer: &mut [u8], (topic, partition): &(String, i32)) {
         // The length of a name counts from one, as those of lists do.
         let name = [&[topic.len() as u8 + 1], topic.as_bytes()].concat();
         let ends = answer.windows(name.len()).enumerate();
@@ -255,7 +271,7 @@ async fn carry(
     server: SocketAddr,
     moved: Option<Moved>,
     mut state: watch::Receiver<State>,
-    held_back: HeldBack,
+    faults: Arc<Faults>,
 ) {
     let now = *state.borrow();
     match now {
@@ -271,8 +287,8 @@ async fn carry(
             let (mut from_far, mut to_far) = far.split();
             let is_held = AtomicBool::new(false);
             let fallen = tokio::select! {
-                () = ask(&mut from_near, &mut to_far, &held_back, &is_held) => None,
-                () = answer(&mut from_far, &mut to_near, moved, &is_held) => None,
+                () = ask(&mut from_near, &mut to_far, moved.is_some(), &faults, &is_held) => None,
+                () = answer(&mut from_far, &mut to_near, moved, &faults, &is_held) => None,
                 fallen = state.wait_for(|state| *state != State::Whole) => fallen.ok().map(|state| *state),
             };
             if fallen != Some(State::Silent) {
@@ -286,47 +302,52 @@ async fn carry(
     drop(state.wait_for(|state| *state == State::Cut).await);
 }
 
+/// Number of Kafka's request that brings records.
+const PRODUCE: [u8; 2] = [0, 0];
+
 /// Carries what a client says, and marks the connection once it has asked for what is held back.
 async fn ask(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    held_back: &Mutex<Option<String>>,
+    is_kafka: bool,
+    faults: &Faults,
     is_held: &AtomicBool,
 ) {
-    let mut buffer = vec![0; 256 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        let text = held_back.lock().unwrap().clone();
-        let is_asked = |text: String| {
-            buffer[..length]
-                .windows(text.len())
-                .any(|part| part == text.as_bytes())
-        };
+    while let Ok(request) = read(from, is_kafka).await {
+        let is_refused = is_kafka && faults.refuses_producing.load(Ordering::SeqCst);
+        if request.is_empty() || (is_refused && request[4..6] == PRODUCE) {
+            return;
+        }
+        let text = faults.held_back.lock().unwrap().clone();
+        let is_asked = |text: String| request.windows(text.len()).any(|part| part == text.as_bytes());
         if text.is_some_and(is_asked) {
             is_held.store(true, Ordering::SeqCst);
         }
-        if to.write_all(&buffer[..length]).await.is_err() {
+        if to.write_all(&request).await.is_err() {
             return;
         }
     }
 }
 
-/// Carries what a server says: as it comes, or by Kafka's frames.
+/// Carries what a server says.
 async fn answer(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     moved: Option<Moved>,
+    faults: &Faults,
     is_held: &AtomicBool,
 ) {
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let carried = match moved {
-            None => from
-                .read(&mut buffer)
-                .await
-                .map(|length| buffer[..length].to_vec()),
-            Some(ref moved) => frame(from, moved).await,
-        };
-        let Ok(bytes) = carried else { return };
+    while let Ok(mut bytes) = read(from, moved.is_some()).await {
+        if let Some(moved) = &moved {
+            moved.apply(&mut bytes[4..]);
+            if faults.hides_brokers.load(Ordering::SeqCst) {
+                moved.hide_broker(&mut bytes);
+            }
+            if let Some(lost) = &*faults.leaderless.lock().unwrap() {
+                Moved::hide_leader(&mut bytes, lost);
+            }
+        }
+        tokio::time::sleep(faults.next_delay()).await;
         if is_held.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -336,14 +357,17 @@ async fn answer(
     }
 }
 
-/// Reads a frame of Kafka's, its length included.
-async fn frame(from: &mut (impl AsyncRead + Unpin), moved: &Moved) -> std::io::Result<Vec<u8>> {
+/// Reads what there is, or a frame of Kafka's with its length.
+async fn read(from: &mut (impl AsyncRead + Unpin), is_kafka: bool) -> std::io::Result<Vec<u8>> {
+    if !is_kafka {
+        let mut buffer = vec![0; 256 * 1024];
+        let length = from.read(&mut buffer).await?;
+        buffer.truncate(length);
+        return Ok(buffer);
+    }
     let length = from.read_u32().await?;
     let mut bytes = length.to_be_bytes().to_vec();
     bytes.resize(4 + length as usize, 0);
     from.read_exact(&mut bytes[4..]).await?;
-    moved.apply(&mut bytes[4..]);
-    moved.hide_broker(&mut bytes);
-    moved.hide_leader(&mut bytes);
     Ok(bytes)
 }

@@ -29,6 +29,20 @@ pub(crate) fn producer(brokers: &str) -> FutureProducer {
         .unwrap()
 }
 
+/// A producer that writes each record once, whatever becomes of its brokers meanwhile.
+pub(crate) fn careful_producer(brokers: &str) -> FutureProducer {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "0")
+        .set("enable.idempotence", "true")
+        // Soon there again, so that only the service's own delay is measured.
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "200")
+        .create()
+        .unwrap()
+}
+
 /// Publishes one record and waits until it is there.
 pub(crate) async fn publish(producer: &FutureProducer, topic: &str, key: &str, value: impl AsRef<[u8]>) {
     let value = value.as_ref().to_vec();
@@ -118,8 +132,13 @@ impl Raw {
 
 /// Everything on a topic now, from its beginning to its end.
 pub(crate) fn read_all(topic: &str) -> Vec<OwnedMessage> {
+    read_all_of(&brokers(), topic)
+}
+
+/// The same of a cluster that not all tests share.
+pub(crate) fn read_all_of(brokers: &str, topic: &str) -> Vec<OwnedMessage> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", brokers())
+        .set("bootstrap.servers", brokers)
         .set("group.id", "test-reader")
         .set("enable.auto.commit", "false")
         .create()

@@ -5,10 +5,13 @@
 pub(crate) mod acls;
 pub(crate) mod app;
 pub(crate) mod database;
+pub(crate) mod evidence;
 pub(crate) mod faults;
 pub(crate) mod goal_stage;
 pub(crate) mod kafka;
+pub(crate) mod load;
 pub(crate) mod receiver;
+pub(crate) mod services;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
