@@ -103,8 +103,13 @@ impl Redactions {
         if text.len() < MIN_VALUE_BYTES {
             return;
         }
-        let utf16 = |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
-        for form in [text.as_bytes().to_vec(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)] {
+        let utf16 =
+            |to_bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+        for form in [
+            text.as_bytes().to_vec(),
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+        ] {
             if !self.texts.iter().any(|known| known.eq_ignore_ascii_case(&form)) {
                 self.texts.push(form);
             }
