@@ -254,7 +254,8 @@ pub(super) async fn change(
     }
     let settings = read_patched(&state, &before, &answered, &patch, now)?;
 
-    let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, now).await?;
+    let is_new_url = settings.url != before.settings.url;
+    let mut changed = webhooks::update(&mut tx, &state.keyring, id, &settings, is_new_url, now).await?;
     if changed == Changed::Yes && is_switched(&before, &patch, settings.enabled) {
         changed = webhooks::switch(&mut tx, id, settings.enabled, now).await?;
     }

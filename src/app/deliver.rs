@@ -151,6 +151,8 @@ fn deliverer(
 ) -> anyhow::Result<Deliverer> {
     let attempts = AttemptSender {
         client: WebhookClient::new(client_options(app)?).context("starting the HTTP client")?,
+        pool: app.pool.clone(),
+        monitor: app.pg_monitor.clone(),
         schedules: Arc::clone(&app.schedules),
         in_flight: Arc::clone(&shared.in_flight),
         outcomes: outcomes.clone(),

@@ -339,7 +339,7 @@ impl Deliverer {
                 reason = health.reason.map(HealthReason::as_str), "the health of an endpoint has changed");
         }
         if health.state == HealthState::Disabled && health.reason == Some(HealthReason::OpenTooLong) {
-            self.disable(webhook, DisableReason::OpenTooLong, health.since_ms);
+            self.disable(webhook, DisableReason::OpenTooLong, health);
         }
     }
 

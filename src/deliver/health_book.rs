@@ -175,6 +175,7 @@ fn row_of(webhook_id: WebhookId, health: &EndpointHealth, updated_at: DateTime<U
         last_success_at: health.last_success_ms.map(from_ms),
         next_probe_at: health.next_probe_ms().map(from_ms),
         probes_failed: to_int(health.probes_failed),
+        url_changed_at: health.url_changed_at,
         updated_at,
     }
 }
@@ -189,6 +190,7 @@ pub(crate) fn health_of(row: &HealthRow) -> EndpointHealth {
         failed: row.consecutive_failures.unsigned_abs(),
         probe_at_ms: row.next_probe_at.map_or(0, |at| at.timestamp_millis()),
         probes_failed: row.probes_failed.unsigned_abs(),
+        url_changed_at: row.url_changed_at,
         last_success_ms: row.last_success_at.map(|at| at.timestamp_millis()),
     }
 }
@@ -239,7 +241,9 @@ mod tests {
             is_gone: false,
             is_final_failure: true,
             is_probe: false,
+            url_changed_at: Some(from_ms(500)),
         };
+        health.url_changed_at = end.url_changed_at;
         for ending in [Ending::Success, Ending::Unanswered, Ending::Unanswered] {
             health.record(AttemptEnd { ending, ..end }, 2, 2_000);
             let row = row_of(WebhookId::from_uuid(Uuid::from_u128(1)), &health, from_ms(3_000));

@@ -34,6 +34,8 @@ pub(crate) struct EndedAttempt<'a> {
     pub(crate) due_at_ms: i64,
     /// It came from a row of `parked`.
     pub(crate) is_row: bool,
+    /// The webhook has another URL by now.
+    pub(crate) is_of_old_url: bool,
 }
 
 /// Continuation of a delivery after an attempt.
@@ -56,14 +58,18 @@ pub(crate) enum Next {
 /// kind of failure; it gets no jitter, because the endpoint named a time. A `Retry-After` makes no
 /// attempt more than the schedule has.
 ///
+/// That an old URL is gone does not end the delivery: it has not been sent to the present one.
+///
 /// A fault of our own and a failed probe leave the step as it is, so that they use nothing up.
 pub(crate) fn next(ended: &EndedAttempt<'_>, schedule: &RetrySchedule, tiers: &Tiers, chance: f64) -> Next {
-    let failed = Next::Failed {
-        reason: ended.result.failure_reason(),
+    let reason = match ended.is_of_old_url {
+        true => FailureReason::Exhausted,
+        false => ended.result.failure_reason(),
     };
+    let failed = Next::Failed { reason };
     match ended.result {
         AttemptResult::Success => return Next::Delivered,
-        AttemptResult::Gone => return failed,
+        AttemptResult::Gone if !ended.is_of_old_url => return failed,
         _ => {}
     }
     let is_own_fault = ended.result.fault() == Fault::Own;

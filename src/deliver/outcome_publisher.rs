@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -53,13 +54,25 @@ pub(crate) struct OutcomePublisher {
     pub(crate) tasks: TaskTracker,
 }
 
+/// End of an attempt, and the webhook's `url_changed_at` when its request was made.
+#[derive(Debug, Clone, Copy)]
+struct Answered {
+    at: DateTime<Utc>,
+    url_changed_at: Option<DateTime<Utc>>,
+}
+
 impl OutcomePublisher {
     /// Counts an outcome that is in Postgres, publishes what follows it, and completes its record.
     pub(crate) fn recorded(self: &Arc<Self>, outcome: Outcome) {
         self.report_request(&outcome.work);
         self.count(&outcome);
         self.report_row(&outcome);
-        let Outcome { work, row, next } = outcome;
+        let Outcome {
+            work,
+            row,
+            next,
+            url_changed_at,
+        } = outcome;
         match next {
             None | Some(Next::Delivered | Next::Park(..)) => self.complete(work),
             Some(Next::Retry(following, tier)) => {
@@ -74,9 +87,13 @@ impl OutcomePublisher {
             }
             Some(Next::Failed { reason }) => {
                 let letter = rows::dead_letter_record(&work.record, &row, reason.as_str());
+                let answered = row.attempt.map(|attempt| Answered {
+                    at: attempt.ended_at,
+                    url_changed_at,
+                });
                 let this = Arc::clone(self);
                 self.tasks.spawn(async move {
-                    this.publish_final_failure(&work, reason, &letter).await;
+                    this.publish_final_failure(&work, reason, &letter, answered).await;
                     this.finish_failed(work).await;
                 });
             }
@@ -232,7 +249,7 @@ impl OutcomePublisher {
             }
             NextRecord::DeadLetter { reason } => {
                 let letter = rows::dead_letter_again(&work.record, progress, reason);
-                self.publish_final_failure(&work, reason, &letter).await;
+                self.publish_final_failure(&work, reason, &letter, None).await;
                 self.finish_failed(work).await;
             }
         }
@@ -284,20 +301,33 @@ impl OutcomePublisher {
         self.metrics.retries_published.with_label_values(&[&tier]).inc();
     }
 
-    async fn publish_final_failure(&self, work: &Work, reason: FailureReason, letter: &DeliveryRecord) {
+    /// `answered`: the attempt of this process after which the delivery failed.
+    async fn publish_final_failure(
+        &self,
+        work: &Work,
+        reason: FailureReason,
+        letter: &DeliveryRecord,
+        answered: Option<Answered>,
+    ) {
         if reason == FailureReason::Gone {
-            self.disable_webhook(work).await;
+            self.disable_webhook(work, answered).await;
         }
         self.publish_dead_letter(work, letter).await;
     }
 
     /// Disables a webhook whose endpoint said that it is gone for good. After a crash in between it
     /// is redone together with the dead letter.
-    async fn disable_webhook(&self, work: &Work) {
+    async fn disable_webhook(&self, work: &Work, answered: Option<Answered>) {
         let (webhook, delivery) = (work.record.webhook_id, work.record.delivery_id);
         let disabled = self.monitor.until_done(PostgresOp::Outcomes, || async {
             let mut connection = self.pool.acquire().await?;
-            health::disable_gone(&mut connection, webhook, delivery).await
+            match answered {
+                Some(Answered { at, url_changed_at }) => {
+                    let reason = DisableReason::Gone;
+                    health::disable(&mut connection, webhook, reason, at, url_changed_at).await
+                }
+                None => health::disable_gone(&mut connection, webhook, delivery).await,
+            }
         });
         if disabled.await {
             self.metrics

@@ -28,6 +28,8 @@ pub(crate) struct Outcome {
     pub(crate) row: OutcomeRow,
     /// `None`: cancelled, nothing follows.
     pub(crate) next: Option<Next>,
+    /// The webhook's own when the request was made, if one was.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
 }
 
 /// Makes the outcome of an attempt. `url` is the webhook's, masked.
@@ -81,6 +83,7 @@ pub(crate) fn attempted(
         work,
         row,
         next: Some(next),
+        url_changed_at: None,
     }
 }
 
@@ -126,7 +129,12 @@ pub(crate) fn unsent(work: Work, status: DeliveryStatus, reason: FailureReason) 
             .flatten(),
     };
     let next = (status == DeliveryStatus::Failed).then_some(Next::Failed { reason });
-    Outcome { work, row, next }
+    Outcome {
+        work,
+        row,
+        next,
+        url_changed_at: None,
+    }
 }
 
 /// Makes the outcome of a record that is parked without an attempt: it is not sent before its own
@@ -160,6 +168,7 @@ pub(crate) fn parked(work: Work, reason: ParkReason, until_ms: i64) -> Outcome {
         work,
         row,
         next: None,
+        url_changed_at: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
+use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,8 +26,10 @@ use crate::dispatch::schedule::Schedules;
 use crate::domain::attempt::{AttemptResult, Fault};
 use crate::domain::delivery::FailureReason;
 use crate::domain::webhook::Webhook;
+use crate::record::health;
+use crate::record::pg_monitor::PgMonitor;
 use crate::telemetry::Metrics;
-use crate::telemetry::words::{AttemptKind, Phase, WaitedFor};
+use crate::telemetry::words::{AttemptKind, Phase, PostgresOp, WaitedFor};
 
 /// Time beyond a request's own deadline until its outcome is surely written or given up.
 const CLAIM_SLACK_MS: i64 = 5_000;
@@ -35,6 +38,8 @@ const CLAIM_SLACK_MS: i64 = 5_000;
 #[derive(Debug)]
 pub(crate) struct AttemptSender {
     pub(crate) client: WebhookClient,
+    pub(crate) pool: PgPool,
+    pub(crate) monitor: PgMonitor,
     pub(crate) schedules: Arc<Schedules>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) outcomes: mpsc::Sender<Outcome>,
@@ -111,10 +116,25 @@ impl AttemptSender {
             self.metrics.possible_repeats.inc();
         }
         note_end(&span, &work, &exchange);
-        let next = self.next(&work, webhook, &exchange, turn);
-        let end = end_of(&exchange, &next, turn.is_probe);
-        let outcome = rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat);
+        let is_of_old_url = exchange.result == AttemptResult::Gone && self.has_other_url(webhook).await;
+        let next = self.next(&work, webhook, &exchange, turn, is_of_old_url);
+        let end = end_of(&exchange, &next, webhook, turn.is_probe);
+        let outcome = Outcome {
+            url_changed_at: webhook.url_changed_at,
+            ..rows::attempted(*work, webhook.url.masked(), exchange, next, possible_repeat)
+        };
         (outcome, end)
+    }
+
+    /// Asks Postgres if the URL was changed meanwhile: the registry may not know it yet, and that a
+    /// URL is gone has consequences.
+    async fn has_other_url(&self, webhook: &Webhook) -> bool {
+        self.monitor
+            .until_done(PostgresOp::Outcomes, || async {
+                let mut connection = self.pool.acquire().await?;
+                health::has_other_url(&mut connection, webhook.id, webhook.url_changed_at).await
+            })
+            .await
     }
 
     /// Builds and sends the request. A panic is our own fault and this attempt's outcome: passed
@@ -131,16 +151,24 @@ impl AttemptSender {
             .unwrap_or_else(|_| Exchange::failed_by_us(started_ms, clock::now_ms()))
     }
 
-    fn next(&self, work: &Work, webhook: &Webhook, exchange: &Exchange, turn: Turn) -> Next {
+    fn next(
+        &self,
+        work: &Work,
+        webhook: &Webhook,
+        exchange: &Exchange,
+        turn: Turn,
+        is_of_old_url: bool,
+    ) -> Next {
         let ended = EndedAttempt {
             attempt: work.record.attempt,
             step: work.record.step,
             result: exchange.result,
-            retry_after: exchange.retry_after.as_deref(),
+            retry_after: exchange.retry_after.as_deref().filter(|_| !is_of_old_url),
             ended_at_ms: exchange.ended_at_ms,
             is_probe: turn.is_probe,
             due_at_ms: work.due_at_ms,
             is_row: work.parked().is_some(),
+            is_of_old_url,
         };
         let schedule = self.schedules.get(&webhook.retry_schedule);
         match outcome::next(&ended, schedule, self.schedules.tiers(), chance::fraction()) {
@@ -198,7 +226,7 @@ impl AttemptSender {
 }
 
 /// Tells what the end of an attempt says of its endpoint.
-fn end_of(exchange: &Exchange, next: &Next, is_probe: bool) -> AttemptEnd {
+fn end_of(exchange: &Exchange, next: &Next, webhook: &Webhook, is_probe: bool) -> AttemptEnd {
     use AttemptResult::{Connect, Dns, Reset, Success, Timeout, Tls};
 
     let fault = exchange.fault();
@@ -218,6 +246,7 @@ fn end_of(exchange: &Exchange, next: &Next, is_probe: bool) -> AttemptEnd {
         ),
         is_final_failure: matches!(next, Next::Failed { .. }) && fault == Fault::Endpoint,
         is_probe,
+        url_changed_at: webhook.url_changed_at,
     }
 }
 

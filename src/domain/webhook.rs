@@ -159,6 +159,8 @@ pub struct Webhook {
     pub limits: SendLimits,
     /// End of the last pause, if it was lifted.
     pub pause_lifted_at: DateTime<Utc>,
+    /// When its owner last changed the URL, if ever: it tells the URLs that the webhook had apart.
+    pub url_changed_at: Option<DateTime<Utc>>,
 }
 
 /// Settings of a webhook that decide how much is sent to it at a time.
@@ -229,6 +231,7 @@ impl Webhook {
             max_age_seconds: None,
             limits: SendLimits::default(),
             pause_lifted_at: DateTime::UNIX_EPOCH,
+            url_changed_at: None,
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct HealthRow {
     pub(crate) last_success_at: Option<DateTime<Utc>>,
     pub(crate) next_probe_at: Option<DateTime<Utc>>,
     pub(crate) probes_failed: i32,
+    /// The webhook's own when this was found.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
     pub(crate) updated_at: DateTime<Utc>,
 }
 
@@ -29,7 +31,7 @@ pub(crate) struct HealthRow {
 pub(crate) async fn notable(connection: &mut PgConnection) -> sqlx::Result<Vec<HealthRow>> {
     let rows = sqlx::query!(
         "select webhook_id, state, reason, since, consecutive_failures, unanswered, last_success_at, next_probe_at,
-             probes_failed, updated_at
+             probes_failed, url_changed_at, updated_at
          from webhook_health
          where state in ('careful', 'open', 'disabled') or consecutive_failures > 0 or unanswered > 0"
     )
@@ -47,6 +49,7 @@ pub(crate) async fn notable(connection: &mut PgConnection) -> sqlx::Result<Vec<H
                 last_success_at: row.last_success_at,
                 next_probe_at: row.next_probe_at,
                 probes_failed: row.probes_failed,
+                url_changed_at: row.url_changed_at,
                 updated_at: row.updated_at,
             })
         })
@@ -70,12 +73,12 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
              order by webhook_id for no key update skip locked
          ), ready as (
              select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[],
-                 $7::timestamptz[], $8::timestamptz[], $9::int[], $10::timestamptz[]) as n (webhook_id)
+                 $7::timestamptz[], $8::timestamptz[], $9::int[], $10::timestamptz[], $11::timestamptz[]) as n (webhook_id)
              where webhook_id = any(array(select webhook_id from free))
                 or not exists (select from webhook_health h where h.webhook_id = n.webhook_id)
          ), written as (
          insert into webhook_health as h (webhook_id, state, reason, since, consecutive_failures, unanswered,
-             last_success_at, next_probe_at, probes_failed, updated_at)
+             last_success_at, next_probe_at, probes_failed, url_changed_at, updated_at)
          select * from ready order by webhook_id
          on conflict (webhook_id) do update set
              -- A process that has just begun does not know what was delivered before.
@@ -85,6 +88,7 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
              consecutive_failures = excluded.consecutive_failures, unanswered = excluded.unanswered,
              last_success_at = greatest(h.last_success_at, excluded.last_success_at),
              next_probe_at = excluded.next_probe_at, probes_failed = excluded.probes_failed,
+             url_changed_at = excluded.url_changed_at,
              updated_at = excluded.updated_at
          where h.updated_at <= excluded.updated_at
          )
@@ -98,6 +102,7 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
         &column!(|one| one.last_success_at) as &[Option<DateTime<Utc>>],
         &column!(|one| one.next_probe_at) as &[Option<DateTime<Utc>>],
         &column!(|one| one.probes_failed),
+        &column!(|one| one.url_changed_at) as &[Option<DateTime<Utc>>],
         &column!(|one| one.updated_at),
     )
     .fetch_all(connection)
@@ -105,39 +110,68 @@ pub(crate) async fn write(connection: &mut PgConnection, rows: &[HealthRow]) -> 
     Ok(done.into_iter().map(WebhookId::from_uuid).collect())
 }
 
-/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone. False if it
-/// was disabled or deleted before, or if its owner has switched it since.
+/// Disables a webhook whose endpoint answered an attempt of `delivery` with 410 Gone, as it is
+/// recorded. False if it was disabled or deleted before, or if its owner has switched it or changed
+/// its URL since.
 pub async fn disable_gone(
     connection: &mut PgConnection,
     webhook: WebhookId,
     delivery: DeliveryId,
 ) -> sqlx::Result<bool> {
-    let at = sqlx::query_scalar!(
-        "select max(ended_at) from delivery_attempts where delivery_id = $1",
+    // What the URL was at the time is not recorded, only when it was.
+    let found = sqlx::query!(
+        r#"select url_changed_at, (select max(ended_at) from delivery_attempts where delivery_id = $2) as ended_at
+         from webhooks where id = $1"#,
+        webhook.uuid(),
         delivery.uuid()
     )
-    .fetch_one(&mut *connection)
+    .fetch_optional(&mut *connection)
     .await?;
-    match at {
-        Some(at) => disable(connection, webhook, DisableReason::Gone, at).await,
-        None => Ok(false),
+    let Some((Some(at), url_changed_at)) = found.map(|one| (one.ended_at, one.url_changed_at)) else {
+        return Ok(false);
+    };
+    if url_changed_at.is_some_and(|changed_at| changed_at > at) {
+        return Ok(false);
     }
+    disable(connection, webhook, DisableReason::Gone, at, url_changed_at).await
 }
 
-/// Disables a webhook for what its endpoint did at `at`. False if it was disabled or deleted
-/// before, or if its owner has switched it since.
+/// Tells if a webhook's URL is another one than the one that was set at `url_changed_at`.
+pub(crate) async fn has_other_url(
+    connection: &mut PgConnection,
+    webhook: WebhookId,
+    url_changed_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"select exists (
+             select from webhooks
+             where id = $1 and deleted_at is null and url_changed_at is distinct from $2
+         ) as "has_other!""#,
+        webhook.uuid(),
+        url_changed_at,
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// Disables a webhook for what its endpoint did at `at`, at the URL that was set at
+/// `url_changed_at`. False if it was disabled or deleted before, or if its owner has switched it or
+/// changed its URL since.
 pub(crate) async fn disable(
     connection: &mut PgConnection,
     webhook: WebhookId,
     reason: DisableReason,
     at: DateTime<Utc>,
+    url_changed_at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<bool> {
     let done = sqlx::query!(
         "update webhooks set disabled_at = now(), disabled_reason = $2, updated_at = now()
-         where id = $1 and deleted_at is null and enabled and disabled_at is null and active_since <= $3",
+         where id = $1 and deleted_at is null and enabled and disabled_at is null and active_since <= $3
+           and url_changed_at is not distinct from $4",
         webhook.uuid(),
         reason.as_str(),
         at,
+        url_changed_at,
     )
     .execute(connection)
     .await?;
@@ -147,9 +181,10 @@ pub(crate) async fn disable(
 /// Webhooks that one call of [`disable_open_too_long`] disables at most.
 pub(crate) const OPEN_TOO_LONG_BATCH: usize = 500;
 
-/// Disables the next webhooks after `after` whose circuit opened before `before`: also those for
-/// which nothing waits, so that no probe fails. Returns those that were not disabled yet, in their
-/// order: more may follow a full batch. One that somebody holds is left for a later round.
+/// Disables the next webhooks after `after` whose circuit opened before `before`, and whose URL has
+/// not changed since then: also those for which nothing waits, so that no probe fails. Returns those
+/// that were not disabled yet, in their order: more may follow a full batch. One that somebody holds
+/// is left for a later round.
 pub(crate) async fn disable_open_too_long(
     connection: &mut PgConnection,
     before: DateTime<Utc>,
@@ -159,6 +194,7 @@ pub(crate) async fn disable_open_too_long(
         "with due as (
              select w.id from webhook_health h join webhooks w on w.id = h.webhook_id
              where h.state = 'open' and h.since <= $1 and h.webhook_id > $2
+               and coalesce(w.url_changed_at <= $1, true)
                and w.deleted_at is null and w.enabled and w.disabled_at is null
              order by h.webhook_id limit $3 for no key update of h, w skip locked
          ), disabled as (

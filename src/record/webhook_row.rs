@@ -33,6 +33,8 @@ pub struct WebhookRecord {
     pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
     /// End of the last pause, if it was lifted; the last edit, if that is not known.
     pub(crate) pause_lifted_at: DateTime<Utc>,
+    /// When its owner last changed the URL, if ever.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
     pub(crate) inserted_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -68,6 +70,7 @@ impl WebhookRecord {
                 paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
             },
             pause_lifted_at: self.pause_lifted_at,
+            url_changed_at: self.url_changed_at,
         }
     }
 }
@@ -143,6 +146,7 @@ pub(super) struct WebhookRow {
     pub(super) external_id: Option<String>,
     pub(super) paused_until: Option<DateTime<Utc>>,
     pub(super) pause_lifted_at: DateTime<Utc>,
+    pub(super) url_changed_at: Option<DateTime<Utc>>,
     pub(super) overlap_until: Option<DateTime<Utc>>,
 }
 
@@ -213,6 +217,7 @@ impl WebhookRow {
             },
             active_since: self.active_since,
             pause_lifted_at: self.pause_lifted_at,
+            url_changed_at: self.url_changed_at,
             inserted_at: self.inserted_at,
             updated_at: self.updated_at,
         })

@@ -207,12 +207,14 @@ pub(crate) async fn lock_by_id(conn: &mut PgConnection, id: WebhookId) -> Result
     Ok(row.is_some())
 }
 
-/// Replaces a webhook's settings, all but `enabled`, which belongs to [`switch`].
+/// Replaces a webhook's settings, all but `enabled`, which belongs to [`switch`]. `is_new_url`: the
+/// URL is another one than before.
 pub async fn update(
     conn: &mut PgConnection,
     keyring: &Keyring,
     id: WebhookId,
     settings: &WebhookSettings,
+    is_new_url: bool,
     now: DateTime<Utc>,
 ) -> Result<Changed, sqlx::Error> {
     let sealed = seal_columns(keyring, id, settings);
@@ -224,7 +226,8 @@ pub async fn update(
              pause_lifted_at = case
                  when $15::timestamptz is not null then null
                  when paused_until is not null then least(paused_until, $13)
-                 else pause_lifted_at end
+                 else pause_lifted_at end,
+             url_changed_at = case when $17 then $13 else url_changed_at end
          where id = $1 and deleted_at is null",
         id.uuid(),
         settings.name,
@@ -241,7 +244,8 @@ pub async fn update(
         now,
         settings.external_id,
         settings.paused_until,
-        settings.rate_limit_is_set
+        settings.rate_limit_is_set,
+        is_new_url
     )
     .execute(conn)
     .await;
@@ -319,6 +323,7 @@ pub(super) async fn select(
              coalesce(switched_off_at, w.updated_at) as "switched_off_at!", disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, rate_limit_is_set, max_concurrency, retry_schedule, max_age_seconds,
              active_since, external_id, paused_until, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
+             w.url_changed_at,
              (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,
              h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",
              h.next_probe_at, h.waiting as "waiting?", h.last_success_at,

@@ -3,35 +3,16 @@
 use std::time::Duration;
 
 use bellwether::domain::id::{DeliveryId, WebhookId};
-use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::eventually;
-use crate::support::goal_stage::{GoalStage, SITE};
+use crate::support::goal_stage::GoalStage;
 use crate::support::kafka;
 use crate::support::receiver::Answer;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl GoalStage {
-    async fn health(&self) -> Value {
-        let path = format!("/api/sites/{SITE}/webhooks/{}", self.webhook);
-        let (status, answer) = self
-            .deployment
-            .call(&self.process, Method::GET, &path, None)
-            .await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        answer["health"].clone()
-    }
-
-    async fn state_is(&self, state: &str) -> Value {
-        eventually(&format!("the health is {state}"), TIMEOUT, || async {
-            let health = self.health().await;
-            (health["state"] == state).then_some(health)
-        })
-        .await
-    }
-
     /// Brings the next probe forward, as if its time had come.
     async fn probe_now(&self) {
         // The owner keeps it in memory: a new one reads it.

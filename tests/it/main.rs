@@ -76,6 +76,7 @@ mod postgres_crash;
 mod operate;
 mod odd_records;
 mod endpoints;
+mod edited_urls;
 mod endpoint_rules;
 mod name_servers;
 mod hostile_receivers;

@@ -85,7 +85,7 @@ async fn what_did_not_change_is_shared_and_keeps_its_version(pool: PgPool) {
         .expect("first");
     assert_eq!((before.sites.size(), before.webhooks.size()), (2, 3));
 
-    webhooks::update(&mut conn, &keys, two, &settings("renamed"), clock::now())
+    webhooks::update(&mut conn, &keys, two, &settings("renamed"), false, clock::now())
         .await
         .expect("updated");
     let after = reader
@@ -257,6 +257,8 @@ async fn health_alone_is_not_a_change_and_every_other_column_is(pool: PgPool) {
         // They change with `enabled` and `paused_until`, which are changes.
         "switched_off_at",
         "pause_lifted_at",
+        // It changes with `url`.
+        "url_changed_at",
         // Only the API reads it.
         "rate_limit_is_set",
     ];

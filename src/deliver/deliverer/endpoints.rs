@@ -31,13 +31,22 @@ impl Deliverer {
         for id in known {
             if let Some(webhook) = registry.webhooks.get(&id) {
                 let health = EndpointHealth::new(now.wall_ms);
-                self.scheduler.set_up(id, settings_of(webhook), health, now);
+                if self.scheduler.set_up(id, settings_of(webhook), health, now) {
+                    self.note_health(id);
+                }
                 if webhook.disabled {
                     self.note_disabled(id, now);
                 }
             }
         }
         self.looks.want_refill();
+    }
+
+    /// Has the health of an endpoint written that began anew.
+    fn note_health(&self, id: WebhookId) {
+        if let Some(health) = self.scheduler.health(id) {
+            self.links.health_book.note(id, health, true);
+        }
     }
 
     /// Notes that an endpoint was disabled without an attempt, because it was open for too long.
@@ -60,6 +69,7 @@ fn settings_of(webhook: &Webhook) -> EndpointSettings {
         host: host_of(webhook).into(),
         limits: webhook.limits.clone(),
         active_since_ms: webhook.active_since_ms,
+        url_changed_at: webhook.url_changed_at,
     }
 }
 

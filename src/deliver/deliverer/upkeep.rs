@@ -105,21 +105,22 @@ impl Deliverer {
                 HealthReason::OpenTooLong => DisableReason::OpenTooLong,
                 _ => return None,
             };
-            is_forgotten.then_some((id, reason, health.since_ms))
+            is_forgotten.then_some((id, reason, *health))
         });
-        for (id, reason, since_ms) in forgotten.take(MOST_FORGOTTEN) {
-            self.disable(id, reason, since_ms);
+        for (id, reason, health) in forgotten.take(MOST_FORGOTTEN) {
+            self.disable(id, reason, health);
         }
     }
 
-    /// Disables a webhook for what its endpoint did at `since_ms`.
-    pub(super) fn disable(&self, webhook: WebhookId, reason: DisableReason, since_ms: i64) {
+    /// Disables a webhook whose endpoint has got this health.
+    pub(super) fn disable(&self, webhook: WebhookId, reason: DisableReason, health: EndpointHealth) {
         let (pool, monitor) = (self.links.pool.clone(), self.links.monitor.clone());
         let metrics = self.links.metrics.clone();
         self.links.tasks.spawn(async move {
             let disabled = monitor.until_done(PostgresOp::Circuits, || async {
                 let mut connection = pool.acquire().await?;
-                health::disable(&mut connection, webhook, reason, from_ms(since_ms)).await
+                let since = from_ms(health.since_ms);
+                health::disable(&mut connection, webhook, reason, since, health.url_changed_at).await
             });
             if disabled.await {
                 metrics

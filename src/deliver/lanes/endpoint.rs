@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::health::EndpointHealth;
 use super::rate::TokenBucket;
 use crate::domain::health::HealthState;
@@ -20,6 +22,8 @@ pub(crate) struct EndpointSettings {
     pub(crate) limits: SendLimits,
     /// When its owner last switched it on, in milliseconds since the Unix epoch.
     pub(crate) active_since_ms: i64,
+    /// When its owner last changed the URL, if ever.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
 }
 
 /// The queue of an endpoint in which a delivery waits: each endpoint has one of each kind.

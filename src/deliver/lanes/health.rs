@@ -1,5 +1,7 @@
 //! The ladder an endpoint climbs down when it fails: new or ok, careful, open, disabled.
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::health::{HealthReason, HealthState, OPEN_TOO_LONG_MS};
 
 /// End of an attempt, as far as health goes.
@@ -23,6 +25,8 @@ pub(crate) struct AttemptEnd {
     /// The attempt was the delivery's last one, and failed.
     pub(crate) is_final_failure: bool,
     pub(crate) is_probe: bool,
+    /// The webhook's own when the request was made: what another URL answered says nothing.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
 }
 
 /// Health of one endpoint.
@@ -41,6 +45,8 @@ pub(crate) struct EndpointHealth {
     pub(crate) probes_failed: u32,
     /// The last success since the endpoint was set up here.
     pub(crate) last_success_ms: Option<i64>,
+    /// The webhook's own, by which its URLs are told apart: this is the health of one of them.
+    pub(crate) url_changed_at: Option<DateTime<Utc>>,
 }
 
 /// A change of state.
@@ -69,6 +75,7 @@ impl EndpointHealth {
             probe_at_ms: 0,
             probes_failed: 0,
             last_success_ms: None,
+            url_changed_at: None,
         }
     }
 
@@ -82,10 +89,34 @@ impl EndpointHealth {
         !self.is_well() || self.failed > 0 || self.unanswered > 0
     }
 
+    /// Makes it the health of the URL that was set at `url_changed_at`, and forgets what was found
+    /// at another one. An open circuit stays open, as only a success closes it, but its probe does
+    /// not wait. True if anything was forgotten.
+    pub(crate) fn take_url(&mut self, url_changed_at: Option<DateTime<Utc>>, now_ms: i64) -> bool {
+        let before = std::mem::replace(&mut self.url_changed_at, url_changed_at);
+        if before == url_changed_at || !self.is_notable() {
+            return false;
+        }
+        (self.unanswered, self.failed, self.probes_failed) = (0, 0, 0);
+        match self.state {
+            HealthState::Open => self.probe_at_ms = now_ms,
+            HealthState::New | HealthState::Ok => {}
+            // The webhook itself says whether it is disabled.
+            HealthState::Careful | HealthState::Disabled => {
+                let state = match self.last_success_ms {
+                    Some(_) => HealthState::Ok,
+                    None => HealthState::New,
+                };
+                self.enter(state, None, now_ms);
+            }
+        }
+        true
+    }
+
     /// Counts an attempt that ended at `now_ms`. `threshold` deliveries in a row that failed for
     /// good open the circuit.
     pub(crate) fn record(&mut self, end: AttemptEnd, threshold: u32, now_ms: i64) -> Option<HealthChange> {
-        if self.state == HealthState::Disabled {
+        if self.state == HealthState::Disabled || end.url_changed_at != self.url_changed_at {
             return None;
         }
         if end.is_gone {
@@ -152,7 +183,8 @@ impl EndpointHealth {
     /// Other requests of the endpoint may still end after it opened: only a probe moves the next
     /// one on.
     fn failed_while_open(&mut self, is_probe: bool, now_ms: i64) -> Option<HealthChange> {
-        if now_ms.saturating_sub(self.since_ms) >= OPEN_TOO_LONG_MS {
+        let url_ms = self.url_changed_at.map_or(i64::MIN, |at| at.timestamp_millis());
+        if now_ms.saturating_sub(self.since_ms.max(url_ms)) >= OPEN_TOO_LONG_MS {
             return self.enter(HealthState::Disabled, Some(HealthReason::OpenTooLong), now_ms);
         }
         if is_probe {

@@ -85,26 +85,33 @@ impl<J> Scheduler<J> {
         self.endpoints.keys().copied()
     }
 
-    /// Sets an endpoint up, or changes its settings.
+    /// Sets an endpoint up, or changes its settings. True if it was known here, and its health is
+    /// another one as its URL has changed.
     pub(crate) fn set_up(
         &mut self,
         id: WebhookId,
         settings: EndpointSettings,
-        health: EndpointHealth,
+        mut health: EndpointHealth,
         now: Now,
-    ) {
+    ) -> bool {
         let Some(endpoint) = self.endpoints.get_mut(&id) else {
+            health.take_url(settings.url_changed_at, now.wall_ms);
             let endpoint = Endpoint::new(settings, health, now.instant);
             self.endpoints.insert(id, endpoint);
-            return;
+            return false;
         };
-        if endpoint.health.is_over(settings.active_since_ms) {
+        let is_over = endpoint.health.is_over(settings.active_since_ms);
+        if is_over {
             endpoint.health = EndpointHealth::new(now.wall_ms);
+        }
+        let is_begun_anew = endpoint.health.take_url(settings.url_changed_at, now.wall_ms);
+        if is_over || is_begun_anew {
             self.health_changed(id, now);
         }
         if self.endpoints[&id].settings != settings {
             self.change(id, settings, now);
         }
+        is_begun_anew
     }
 
     /// A delivery may be sent to an endpoint that was set up.
@@ -171,8 +178,9 @@ impl<J> Scheduler<J> {
     }
 
     /// Replaces the health of an endpoint by what another owner has stored.
-    pub(crate) fn set_health(&mut self, id: WebhookId, health: EndpointHealth, now: Now) {
+    pub(crate) fn set_health(&mut self, id: WebhookId, mut health: EndpointHealth, now: Now) {
         if let Some(endpoint) = self.endpoints.get_mut(&id) {
+            health.take_url(endpoint.settings.url_changed_at, now.wall_ms);
             endpoint.health = health;
             self.health_changed(id, now);
             self.list(id);

@@ -15,6 +15,7 @@ fn ended(step: u32, result: AttemptResult, retry_after: Option<&str>) -> EndedAt
         is_probe: false,
         due_at_ms: NOW - 5_000,
         is_row: false,
+        is_of_old_url: false,
     }
 }
 
@@ -160,6 +161,18 @@ fn a_fault_of_our_own_uses_nothing_up() {
             Next::Retry(following, _) => assert_eq!(following, expected),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_410_of_an_old_url_is_a_failure_like_others() {
+    for step in 0..4 {
+        let mut gone = ended(step, AttemptResult::Gone, None);
+        let reason = FailureReason::Gone;
+        assert_eq!(after_end(DEFAULT, &gone, 0.0), Next::Failed { reason });
+        gone.is_of_old_url = true;
+        let other = ended(step, AttemptResult::ServerError, None);
+        assert_eq!(after_end(DEFAULT, &gone, 0.0), after_end(DEFAULT, &other, 0.0));
     }
 }
 

@@ -14,6 +14,8 @@ use crate::deliver::request::tests::webhook;
 use crate::deliver::tests::Source;
 use crate::dispatch::record::NextAttempt;
 use crate::domain::attempt::{AttemptResult, Fault};
+use crate::record::pool::ConnectionEpoch;
+use crate::telemetry::Health;
 use crate::telemetry::metrics::Labels;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,16 +36,25 @@ fn sender(lookup: Lookup) -> Sender {
         lookup,
         ..ClientOptions::default()
     };
+    let metrics = Arc::new(Metrics::new(&Labels::default()));
     let (requeue, _) = mpsc::unbounded_channel();
     let (outcomes, ended) = mpsc::channel(1);
     let (events, reported) = mpsc::unbounded_channel();
     let sender = AttemptSender {
         client: WebhookClient::new(options).expect("a client"),
+        pool: pool.clone(),
+        monitor: PgMonitor::new(
+            "a server".to_owned(),
+            Arc::clone(&metrics),
+            Arc::new(Health::new(Arc::clone(&metrics), &[])),
+            ConnectionEpoch::default(),
+            TIMEOUT,
+        ),
         schedules: Arc::new(Schedules::parse(&BTreeMap::new()).expect("schedules")),
         in_flight: Arc::new(InFlight::new(pool, requeue)),
         outcomes,
         events,
-        metrics: Arc::new(Metrics::new(&Labels::default())),
+        metrics,
         tasks: TaskTracker::new(),
         give_up: CancellationToken::new(),
     };

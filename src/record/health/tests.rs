@@ -3,6 +3,7 @@ use sqlx::{Connection as _, PgPool};
 
 use super::*;
 use crate::clock;
+use crate::domain::id::uuid_floor;
 
 /// Webhooks 1 to `count`, all open for six days.
 async fn open(conn: &mut PgConnection, count: i32) {
@@ -79,6 +80,43 @@ async fn a_webhook_that_is_held_keeps_no_other_from_being_disabled(pool: PgPool)
     assert_eq!(disable_all(&mut conn).await, [2]);
 }
 
+#[sqlx::test]
+async fn what_an_old_url_did_disables_nothing(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    open(&mut conn, 1).await;
+    let id = WebhookId::from_uuid(Uuid::from_u128(1));
+    let edited: DateTime<Utc> =
+        sqlx::query_scalar("update webhooks set url_changed_at = now() returning url_changed_at")
+            .fetch_one(&mut *conn)
+            .await
+            .expect("edited");
+    let delivery = DeliveryId::from_uuid(uuid_floor(clock::now_ms()));
+    sqlx::query(
+        "insert into delivery_attempts (delivery_id, attempt, due_at, started_at, ended_at, result, fault)
+         values ($1, 1, now(), now(), now() - interval '1 second', '410', 'endpoint')",
+    )
+    .bind(delivery.uuid())
+    .execute(&mut *conn)
+    .await
+    .expect("an attempt");
+    let (gone, later) = (DisableReason::Gone, clock::now() + TimeDelta::seconds(5));
+    for url in [None, Some(edited - TimeDelta::microseconds(1))] {
+        assert!(has_other_url(&mut conn, id, url).await.expect("asked"));
+        assert!(!disable(&mut conn, id, gone, later, url).await.expect("asked"));
+    }
+    assert!(
+        !disable_gone(&mut conn, id, delivery).await.expect("asked"),
+        "it ended before"
+    );
+    assert_eq!(disable_all(&mut conn).await, [0], "five days count from the edit");
+    assert!(!has_other_url(&mut conn, id, Some(edited)).await.expect("asked"));
+    assert!(
+        disable(&mut conn, id, gone, later, Some(edited))
+            .await
+            .expect("disabled")
+    );
+}
+
 /// The health of a webhook that is open.
 fn opened(webhook: u128) -> HealthRow {
     let now = clock::now();
@@ -92,6 +130,7 @@ fn opened(webhook: u128) -> HealthRow {
         last_success_at: None,
         next_probe_at: None,
         probes_failed: 0,
+        url_changed_at: None,
         updated_at: now,
     }
 }

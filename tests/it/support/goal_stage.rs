@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -10,6 +11,7 @@ use super::eventually;
 use super::receiver::Receiver;
 
 pub(crate) const SITE: &str = "example.com";
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct GoalStage {
     pub(crate) deployment: Deployment,
@@ -44,6 +46,24 @@ impl GoalStage {
         self.deployment.publish(goal).await;
     }
 
+    pub(crate) async fn health(&self) -> Value {
+        let path = format!("/api/sites/{SITE}/webhooks/{}", self.webhook);
+        let (status, answer) = self
+            .deployment
+            .call(&self.process, Method::GET, &path, None)
+            .await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["health"].clone()
+    }
+
+    pub(crate) async fn state_is(&self, state: &str) -> Value {
+        eventually(&format!("the health is {state}"), PATIENCE, || async {
+            let health = self.health().await;
+            (health["state"] == state).then_some(health)
+        })
+        .await
+    }
+
     pub(crate) fn pool(&self) -> &PgPool {
         &self.deployment.database.pool
     }
@@ -60,8 +80,7 @@ impl GoalStage {
     }
 
     pub(crate) async fn count_is(&self, query: &'static str, wanted: i64) {
-        let patience = Duration::from_secs(60);
-        eventually(&format!("{wanted} for {query}"), patience, || async {
+        eventually(&format!("{wanted} for {query}"), PATIENCE, || async {
             (self.count(query).await == wanted).then_some(())
         })
         .await;

@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse as _;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 /// One request as it came.
 #[derive(Debug, Clone)]
@@ -43,6 +44,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) delay: Duration,
+    /// It is held back until this is cancelled.
+    pub(crate) held: Option<CancellationToken>,
     pub(crate) body: String,
 }
 
@@ -52,12 +55,19 @@ impl Answer {
             status,
             headers: Vec::new(),
             delay: Duration::ZERO,
+            held: None,
             body: format!("answered {status}"),
         }
     }
 
     pub(crate) fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
+        self
+    }
+
+    /// Holds the answer back until `end` is cancelled.
+    pub(crate) fn held_until(mut self, end: &CancellationToken) -> Self {
+        self.held = Some(end.clone());
         self
     }
 
@@ -176,6 +186,9 @@ async fn receive(
     let rule = shared.rules.lock().unwrap().get(&path).cloned();
     let answer = rule.map_or_else(|| Answer::status(200), |rule| rule(attempt));
     tokio::time::sleep(answer.delay).await;
+    if let Some(held) = answer.held {
+        held.cancelled().await;
+    }
     let mut response = (StatusCode::from_u16(answer.status).unwrap(), answer.body).into_response();
     for (name, value) in answer.headers {
         response.headers_mut().insert(name, value.parse().unwrap());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::time::from_ms;
 
 fn attempt(ending: Ending) -> AttemptEnd {
     AttemptEnd {
@@ -6,6 +7,7 @@ fn attempt(ending: Ending) -> AttemptEnd {
         is_gone: false,
         is_final_failure: false,
         is_probe: false,
+        url_changed_at: None,
     }
 }
 
@@ -120,6 +122,103 @@ fn five_days_open_disable_it() {
         None,
         "only its owner switches it on"
     );
+}
+
+/// An attempt at the URL that was set at `set_ms`.
+fn at_url(set_ms: i64, ending: Ending) -> AttemptEnd {
+    AttemptEnd {
+        url_changed_at: Some(from_ms(set_ms)),
+        ..probe(ending)
+    }
+}
+
+#[test]
+fn what_another_url_answered_moves_nothing() {
+    let mut open = EndpointHealth::new(0);
+    open.open(HealthReason::Failures, 1);
+    for mut health in [EndpointHealth::new(0), open] {
+        health.take_url(Some(from_ms(2)), 2);
+        let before = health;
+        for end in [
+            attempt(Ending::Unanswered),
+            at_url(1, Ending::Success),
+            at_url(3, Ending::Answered),
+        ] {
+            for _ in 0..20 {
+                let last = AttemptEnd {
+                    is_final_failure: end.ending != Ending::Success,
+                    is_gone: end.ending == Ending::Answered,
+                    ..end
+                };
+                assert_eq!(health.record(last, 1, 4), None);
+            }
+        }
+        assert_eq!(health, before);
+    }
+}
+
+#[test]
+fn a_new_url_begins_anew() {
+    let mut careful = EndpointHealth::new(0);
+    for number in 1..=9 {
+        careful.record(attempt(Ending::Unanswered), 3, number);
+    }
+    let mut failed = EndpointHealth::new(0);
+    let mut gone = EndpointHealth::new(0);
+    let last = AttemptEnd {
+        is_final_failure: true,
+        ..attempt(Ending::Answered)
+    };
+    failed.record(attempt(Ending::Success), 3, 1);
+    failed.record(last, 3, 2);
+    gone.record(
+        AttemptEnd {
+            is_gone: true,
+            ..last
+        },
+        3,
+        1,
+    );
+    for (mut health, state) in [
+        (careful, HealthState::New),
+        (failed, HealthState::Ok),
+        (gone, HealthState::New),
+    ] {
+        assert!(!health.take_url(None, 20), "it has not changed");
+        assert!(health.is_notable());
+        assert!(health.take_url(Some(from_ms(15)), 20));
+        assert!(!health.is_notable() && health.state == state, "{health:?}");
+        assert!(!health.take_url(Some(from_ms(15)), 30));
+        // Nine more do not open it.
+        for _ in 0..9 {
+            health.record(at_url(15, Ending::Unanswered), 3, 40);
+        }
+        assert_eq!(health.state, HealthState::Careful);
+    }
+}
+
+#[test]
+fn a_new_url_of_an_open_circuit_is_probed_at_once() {
+    let mut health = EndpointHealth::new(0);
+    health.open(HealthReason::Failures, 1_000);
+    for now_ms in [31_000, 91_000, 211_000] {
+        health.record(probe(Ending::Answered), 3, now_ms);
+    }
+    assert!(!health.is_probe_due(220_000));
+    assert!(health.take_url(Some(from_ms(219_000)), 220_000));
+    assert!(health.is_probe_due(220_000), "{health:?}");
+    assert_eq!((health.state, health.since_ms), (HealthState::Open, 1_000));
+    health.record(at_url(219_000, Ending::Answered), 3, 220_000);
+    assert_eq!(
+        health.next_probe_ms(),
+        Some(280_000),
+        "and from the first pause on"
+    );
+    let day = 24 * 3_600 * 1_000;
+    let still = health.record(at_url(219_000, Ending::Answered), 3, 5 * day + 218_000);
+    assert_eq!(still, None, "five days count from the edit");
+    let off = health.record(at_url(219_000, Ending::Answered), 3, 5 * day + 219_000);
+    assert_eq!(off.map(|change| change.to), Some(HealthState::Disabled));
 }
 
 #[test]

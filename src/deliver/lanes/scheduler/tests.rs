@@ -5,7 +5,11 @@ use proptest::prelude::*;
 
 use super::super::health::Ending;
 use super::*;
+use crate::domain::time::from_ms;
 use crate::domain::webhook::SendLimits;
+
+/// Endpoints whose URL is edited.
+mod urls;
 
 fn id(number: u16) -> WebhookId {
     WebhookId::from_uuid(uuid::Uuid::from_u128(u128::from(number) + 1))
@@ -20,6 +24,7 @@ fn settings(site: u16, host: u16) -> EndpointSettings {
             ..SendLimits::default()
         },
         active_since_ms: 0,
+        url_changed_at: None,
     }
 }
 
@@ -36,6 +41,7 @@ fn end(ending: Ending) -> AttemptEnd {
         is_gone: false,
         is_final_failure: false,
         is_probe: false,
+        url_changed_at: None,
     }
 }
 
@@ -467,6 +473,7 @@ fn varied(number: u16, what: u8, now_ms: i64) -> EndpointSettings {
     settings.limits.max_concurrency = 1 + u32::from(number % 4);
     settings.limits.rate_per_second = (what % 2 == 1).then_some(1 + u32::from(number));
     settings.limits.paused_until_ms = (what == 4).then_some(now_ms + 2_000);
+    settings.url_changed_at = (what == 3).then(|| from_ms(now_ms));
     settings
 }
 

@@ -274,6 +274,7 @@ impl World {
             is_probe: false,
             due_at_ms: self.now_ms,
             is_row,
+            is_of_old_url: false,
         };
         let (progress, row, step) = match next(&ended, &self.schedule, &self.tiers, chance) {
             Next::Delivered => {
