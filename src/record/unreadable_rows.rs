@@ -7,7 +7,8 @@ use super::webhook_row::UnreadableWebhook;
 use crate::domain::id::{GoalId, WebhookId};
 use crate::telemetry::throttle::KeyedThrottles;
 
-/// What is said of a row, and why. There are few of them: an error names a key or a part, never the row.
+/// The message about a row, and the reason. There are few of them: an error names a key or a part,
+/// never the row.
 type Cause = (&'static str, String);
 
 static THROTTLES: KeyedThrottles<Cause> = KeyedThrottles::new();

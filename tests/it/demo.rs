@@ -184,8 +184,8 @@ fn commands_work(commands: &str) -> bool {
     true
 }
 
-/// Everything that a demo writes to a terminal. `setup` is run on the terminal before. `None` if there
-/// is no program that makes one.
+/// Everything that a demo writes to a terminal. `setup` is run on the terminal before. `None` if
+/// there is no program that makes one.
 fn written_to_a_terminal(setup: &str, arguments: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();

@@ -80,8 +80,8 @@ async fn first_database() -> Database {
 async fn deliveries_under_way_keep_their_step_and_attempt() {
     let database = first_database().await;
     let now_ms = chrono::Utc::now().timestamp_millis();
-    // For each number of attempts: the next one's record waits on a tier; or it was never published, and
-    // the record of the last one is read again.
+    // For each number of attempts: the next one's record waits on a tier; or it was never
+    // published, and the record of the last one is read again.
     let under_way: Vec<UnderWay> = [1, 2, 3, 1, 2, 3]
         .into_iter()
         .enumerate()

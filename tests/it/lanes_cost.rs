@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::support::goal_stage::GoalStage;
 
-/// Rows put there, and those that the process parks itself: fewer than a webhook may get in a minute.
+/// Rows put there, and those that the process parks itself: fewer than a webhook may get in a
+/// minute.
 const ROWS: i64 = 99_500;
 const PARKED_HERE: i64 = 500;
 

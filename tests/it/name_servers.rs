@@ -1,8 +1,9 @@
 //! Name servers that are slow, or never answer.
 //!
-//! A process reads `/etc/resolv.conf`, so it gets one of its own by a mount that only it sees, and the
-//! name server is at port 53 of an address of the loopback. Both need the rights of root: without them
-//! these tests are passed over. What a look-up gives is also tested in `deliver::http`, for everybody.
+//! A process reads `/etc/resolv.conf`, so it gets one of its own by a mount that only it sees, and
+//! the name server is at port 53 of an address of the loopback. Both need the rights of root:
+//! without them these tests are passed over. What a look-up gives is also tested in
+//! `deliver::http`, for everybody.
 
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -19,8 +20,8 @@ use crate::support::receiver::{Answer, Receiver};
 
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A name server. Every name has the addresses 127.0.0.1 and ::1, which are kept for a minute; one that
-/// begins with `slow` has them after a second, and one that begins with `hung` never.
+/// A name server. Every name has the addresses 127.0.0.1 and ::1, which are kept for a minute; one
+/// that begins with `slow` has them after a second, and one that begins with `hung` never.
 struct NameServer {
     /// Names that were asked for, with their first label only.
     asked: Arc<Mutex<Vec<String>>>,

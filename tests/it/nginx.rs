@@ -1,7 +1,7 @@
 //! A real nginx with HTTP/2 that closes each connection after 100 requests.
 //!
-//! `make test` sees to it that there is one. `NGINX_EVENTS=12000 make test ARGS="--test it nginx"` is
-//! the long run.
+//! `make test` sees to it that there is one. `NGINX_EVENTS=12000 make test ARGS="--test it nginx"`
+//! is the long run.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
-//! A connection of HTTP/2 whose frames are taken at a bounded rate, so that one endpoint's frames get
-//! no more than a share of the processor.
+//! A connection of HTTP/2 whose frames are taken at a bounded rate, so that those of one endpoint
+//! get no more than a share of the processor.
 //!
 //! A frame of 9 bytes costs as much as one of a kilobyte, and many kinds of them need no request:
 //! an endpoint may send PING, SETTINGS, WINDOW_UPDATE or PRIORITY for ever. So what is bounded are

@@ -10,9 +10,9 @@ const LONGEST: usize = 12;
 #[derive(Debug)]
 pub(super) struct Unescaped {
     pub(super) bytes: Vec<u8>,
-    /// Where the writing of each byte begins.
+    /// Beginning of what each byte was read from.
     pub(super) starts: Vec<usize>,
-    /// Where it ends.
+    /// End of that.
     ends: Vec<usize>,
     /// Length of what was written.
     pub(super) end: usize,
@@ -29,13 +29,13 @@ impl Unescaped {
         }
     }
 
-    /// Returns the part of what was written that these bytes were read from.
+    /// Returns the part that these bytes were read from.
     pub(super) fn written(&self, bytes: Range<usize>) -> Range<usize> {
         self.starts[bytes.start]..self.ends[bytes.end - 1]
     }
 
-    /// Reads the escapes, of whatever kind; `None` if there are none. The end of a text that was cut
-    /// off within an escape is left out.
+    /// Reads the escapes, of whatever kind; `None` if there are none. Of a text that was cut off
+    /// within an escape, that one is left out.
     pub(super) fn unescape(&self, is_cut: bool) -> Option<Self> {
         if !self.bytes.iter().any(|byte| matches!(byte, b'\\' | b'&' | b'%')) {
             return None;

@@ -139,7 +139,7 @@ impl Model {
     }
 }
 
-/// What notifications of drops say.
+/// The facts that notifications of drops tell.
 pub(super) fn told(decisions: &[Decision]) -> Vec<Told> {
     let of = |decision: &Decision| {
         let body = json(decision);

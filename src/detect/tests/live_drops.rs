@@ -99,7 +99,7 @@ fn two_sources() -> EngineConfig {
     config
 }
 
-/// What outlives a restart, and the engine of now.
+/// The log, which outlives a restart, and the engine of now.
 struct Life {
     log: Vec<Written>,
     ends: [i64; 2],

@@ -1,4 +1,4 @@
-//! What the next owner of a partition learns of stored states: of those that are larger than a
+//! Stored states as the next owner of a partition learns them: of those that are larger than a
 //! record, and of notifications that are not known to be published.
 
 use std::collections::{BTreeMap, BTreeSet};

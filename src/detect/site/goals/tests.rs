@@ -223,7 +223,7 @@ fn a_thousand_goals_are_matched_as_one_by_one() {
     }
 }
 
-/// What an event costs with each set of a thousand goals. A figure of an unoptimised build says
+/// Measures an event's cost with each set of a thousand goals. A figure of an unoptimised build says
 /// nothing: `cargo test --release --lib a_thousand_goals_cost -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures; meant for a release build"]

@@ -242,8 +242,8 @@ async fn an_endpoint_that_speaks_http2_gets_it() {
     }
 }
 
-/// A receiver over HTTP/2 that answers nothing and sends PING for a second; and how many of them were
-/// answered.
+/// A receiver over HTTP/2 that answers no request and sends PING all the time, and the number of
+/// those that were answered.
 fn pinging() -> (Vec<u8>, SocketAddr, Arc<AtomicUsize>) {
     const PINGS: usize = 400;
     let (pem, mut config) = issued("receiver.test", false);

@@ -29,7 +29,7 @@ enum Omitted {
     Answered,
     /// The range that its record lies in was announced, and the commit answered.
     Announced,
-    /// What lies outside the range is noted before it is sent.
+    /// A record outside the range is noted before it is sent.
     Noted,
     /// The owner has polled lately, so that nobody else can own the partition.
     Polled,
