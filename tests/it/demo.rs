@@ -109,7 +109,7 @@ fn address(line: &str) -> String {
 
 #[test]
 fn demo_shows_spikes_goals_and_retries_and_leaves_nothing() {
-    let mut demo = Demo::start(&["--for", "40s"]);
+    let mut demo = Demo::start(&["--for", "60s"]);
     let addresses =
         ["receiver", "Kafka ", "API", "metrics"].map(|word| address(&demo.line(&[word, "127.0.0.1"])));
     let commands = [
