@@ -35,6 +35,24 @@ pub(crate) struct DeliveryProgress {
     pub(crate) claim: Option<ClaimedAttempt>,
 }
 
+#[cfg(test)]
+impl DeliveryProgress {
+    /// Makes the state after so many attempts, for models.
+    pub(in crate::deliver) const fn after(status: DeliveryStatus, attempts: u32) -> Self {
+        Self {
+            status,
+            attempts,
+            next_retry_at_ms: None,
+            step: attempts,
+            is_parked: false,
+            failure_reason: None,
+            last_status: None,
+            first_attempt_at_ms: None,
+            claim: None,
+        }
+    }
+}
+
 impl DeliveryProgress {
     /// True if its attempt is due for so long that somebody may be about to take it for overdue.
     pub(crate) fn is_late(&self, now_ms: i64) -> bool {

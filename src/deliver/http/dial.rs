@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::classify::{Failure, is_short_of_handles};
-use super::paced::{LastRead, PacedStream};
+use super::paced::{LastRead, PacedStream, ReadPace};
 use super::phases::{PhaseInstants, Stage};
 use super::pool::{ByteStream, Handle, Origin, Pool};
 use super::resolver::GuardedResolver;
@@ -64,7 +64,7 @@ impl Dialer {
         // Small writes leave at once; a socket that refuses the option still works.
         drop(stream.set_nodelay(true));
         let last_read = LastRead::default();
-        let stream = PacedStream::new(stream, last_read.clone());
+        let stream = PacedStream::new(stream, ReadPace::new(last_read.clone()));
         let (stream, speaks_http2) = match origin.is_secure {
             true => self.encrypt(stream, origin, left, instants).await?,
             false => (Box::new(stream) as Box<dyn ByteStream>, false),
@@ -190,7 +190,7 @@ impl Dialer {
 
     async fn encrypt(
         &self,
-        stream: PacedStream,
+        stream: PacedStream<TcpStream, ReadPace>,
         origin: &Origin,
         mut left: Duration,
         instants: &mut PhaseInstants,

@@ -110,8 +110,7 @@ impl ResponseHead {
     }
 
     /// Adds the codings of one more field. `identity` codes nothing, and gaps in a list are none.
-    fn add_codings(&mut self, list: Option<String>) {
-        let list = list.unwrap_or_default();
+    fn add_codings(&mut self, list: &str) {
         let codings = list.split(',').map(str::trim);
         for coding in codings.filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")) {
             let codings = self.transfer_encoding.get_or_insert_default();
@@ -131,7 +130,9 @@ impl ResponseHead {
                     self.content_length = self.content_length.and(one.trim_ascii());
                 }
             }
-            name if name.eq_ignore_ascii_case(b"transfer-encoding") => self.add_codings(text()),
+            name if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.add_codings(&String::from_utf8_lossy(value));
+            }
             name if name.eq_ignore_ascii_case(b"connection") => self.connection = text(),
             name if name.eq_ignore_ascii_case(b"retry-after") && self.retry_after.is_none() => {
                 self.retry_after = text();

@@ -17,7 +17,8 @@ use super::dial::Dialed;
 use super::exchange::{Answer, MAX_RESPONSE_BYTES};
 use super::head::{BadHead, MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_INTERIM};
 use super::http1::Broken;
-use super::metered::MeteredStream;
+use super::metered::FramePace;
+use super::paced::PacedStream;
 use super::phases::{PhaseInstants, Stage};
 use super::pool::{NewShared, Origin, Pool, StreamLease, was_closed_idle};
 use crate::clock;
@@ -38,7 +39,7 @@ pub(super) async fn begin(pool: &Arc<Pool>, origin: Origin, dialed: Dialed) -> R
         .enable_push(false)
         // Until the server has said how many streams it allows.
         .initial_max_send_streams(1)
-        .handshake(MeteredStream::new(dialed.stream))
+        .handshake(PacedStream::new(dialed.stream, FramePace::new()))
         .await;
     let (sender, driver): (SendRequest<Bytes>, _) = handshake.map_err(|error| failure_of(&error))?;
     Ok(pool.share(

@@ -1,19 +1,13 @@
-//! A connection of HTTP/2 whose frames are taken at a bounded rate, so that those of one endpoint
-//! get no more than a share of the processor.
+//! The pace at which frames of HTTP/2 are taken from a connection, so that those of one endpoint get
+//! no more than a share of the processor.
 //!
 //! A frame of 9 bytes costs as much as one of a kilobyte, and many kinds of them need no request:
 //! an endpoint may send PING, SETTINGS, WINDOW_UPDATE or PRIORITY for ever. So what is bounded are
 //! frames and kilobytes, whatever they are for.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
-
-use super::pool::ByteStream;
+use super::paced::Pace;
 use crate::clock;
 
 /// Cost that may come at once: some hundred answers.
@@ -26,70 +20,29 @@ const BYTES_OF_ONE: usize = 1_024;
 /// Bytes of a frame's header (RFC 9113 §4.1).
 const HEADER_BYTES: usize = 9;
 
-/// A connection that is read at the rate of its frames.
-pub(super) struct MeteredStream {
-    inner: Box<dyn ByteStream>,
+/// The pace of frames.
+#[derive(Debug)]
+pub(super) struct FramePace {
     frames: FrameCosts,
     credit: Credit,
-    pause: Option<Pin<Box<Sleep>>>,
 }
 
-impl MeteredStream {
-    pub(super) fn new(inner: Box<dyn ByteStream>) -> Self {
+impl FramePace {
+    pub(super) fn new() -> Self {
         Self {
-            inner,
             frames: FrameCosts::default(),
             credit: Credit {
                 left: BURST,
                 at: clock::monotonic(),
             },
-            pause: None,
         }
     }
 }
 
-impl AsyncRead for MeteredStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some(pause) = &mut self.pause {
-            ready!(pause.as_mut().poll(cx));
-            self.pause = None;
-        }
-        let before = buf.filled().len();
-        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
-        let cost = self.frames.of(&buf.filled()[before..]);
-        let pause = self.credit.pay(cost, clock::monotonic());
-        self.pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
-        Poll::Ready(read)
-    }
-}
-
-impl AsyncWrite for MeteredStream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+impl Pace for FramePace {
+    fn pay(&mut self, bytes: &[u8]) -> Option<Duration> {
+        let cost = self.frames.of(bytes);
+        self.credit.pay(cost, clock::monotonic())
     }
 }
 

@@ -17,7 +17,7 @@ mod pool;
 mod spare_handles;
 /// A connection that is read at a bounded rate.
 mod paced;
-/// A connection whose frames are taken at a bounded rate.
+/// The pace of frames.
 mod metered;
 /// One exchange over HTTP/1.1.
 mod http1;

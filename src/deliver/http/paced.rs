@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 use crate::clock;
@@ -22,14 +21,39 @@ const READS_PER_MS: u32 = 2;
 /// hold their sender back.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A TCP connection that is read at a bounded rate. While it waits, the sender fills the socket's
+/// Decides when a connection may be read again.
+pub(super) trait Pace {
+    /// Pays for what a read brought. Returns the pause before the next one.
+    fn pay(&mut self, bytes: &[u8]) -> Option<Duration>;
+
+    /// Notes that a pause is over.
+    fn resume(&mut self) {}
+}
+
+/// A connection that is read at a bounded rate. While it waits, the sender fills the socket's
 /// buffer, and the next read takes more at once.
 #[derive(Debug)]
-pub(super) struct PacedStream {
-    inner: TcpStream,
+pub(super) struct PacedStream<S, P> {
+    inner: S,
+    pace: P,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, P> PacedStream<S, P> {
+    pub(super) const fn new(inner: S, pace: P) -> Self {
+        Self {
+            inner,
+            pace,
+            pause: None,
+        }
+    }
+}
+
+/// The pace of reads, whatever they bring.
+#[derive(Debug)]
+pub(super) struct ReadPace {
     credit: u32,
     credited_at: Instant,
-    pause: Option<Pin<Box<Sleep>>>,
     last_read_ms: LastRead,
 }
 
@@ -47,23 +71,22 @@ impl LastRead {
     }
 }
 
-impl PacedStream {
-    pub(super) fn new(inner: TcpStream, last_read_ms: LastRead) -> Self {
+impl ReadPace {
+    pub(super) fn new(last_read_ms: LastRead) -> Self {
         Self {
-            inner,
             credit: BURST,
             credited_at: clock::monotonic(),
-            pause: None,
             last_read_ms,
         }
     }
+}
 
-    /// Pays for a read. Without credit the next one has to wait.
-    fn pay(&mut self) {
+impl Pace for ReadPace {
+    fn pay(&mut self, _bytes: &[u8]) -> Option<Duration> {
         self.last_read_ms.set_ms(clock::now_ms());
         self.credit -= 1;
         if self.credit > 0 {
-            return;
+            return None;
         }
         let now = clock::monotonic();
         let elapsed = now.saturating_duration_since(self.credited_at).as_millis();
@@ -72,14 +95,19 @@ impl PacedStream {
             .saturating_mul(READS_PER_MS);
         self.credit = earned.min(BURST);
         self.credited_at = now;
-        if self.credit == 0 {
-            self.credit = READS_PER_MS;
-            self.pause = Some(Box::pin(tokio::time::sleep(PAUSE)));
+        if self.credit > 0 {
+            return None;
         }
+        self.credit = READS_PER_MS;
+        Some(PAUSE)
+    }
+
+    fn resume(&mut self) {
+        self.credited_at = clock::monotonic();
     }
 }
 
-impl AsyncRead for PacedStream {
+impl<S: AsyncRead + Unpin, P: Pace + Unpin> AsyncRead for PacedStream<S, P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -88,15 +116,17 @@ impl AsyncRead for PacedStream {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
-            self.credited_at = clock::monotonic();
+            self.pace.resume();
         }
+        let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
-        self.pay();
+        let pause = self.pace.pay(&buf.filled()[before..]);
+        self.pause = pause.map(|pause| Box::pin(tokio::time::sleep(pause)));
         Poll::Ready(read)
     }
 }
 
-impl AsyncWrite for PacedStream {
+impl<S: AsyncWrite + Unpin, P: Unpin> AsyncWrite for PacedStream<S, P> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }

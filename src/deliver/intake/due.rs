@@ -1,7 +1,7 @@
 //! Waiting for what is due.
 //!
-//! Due times are of the wall clock, which may be stepped at any time, back as well as forward. So no
-//! wait is computed once and then slept for: a thread parks briefly, and compares anew.
+//! Due times are of the wall clock, which may be stepped at any time, back as well as forward. So
+//! no wait is computed once and then slept for: a thread parks briefly, and compares anew.
 
 use std::time::Duration;
 

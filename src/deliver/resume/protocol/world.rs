@@ -348,18 +348,8 @@ impl World {
 }
 
 /// State of a delivery after so many attempts.
-fn progress_at(attempts: u32) -> DeliveryProgress {
-    DeliveryProgress {
-        status: DeliveryStatus::Retrying,
-        attempts,
-        next_retry_at_ms: None,
-        step: attempts,
-        is_parked: false,
-        failure_reason: None,
-        last_status: None,
-        first_attempt_at_ms: None,
-        claim: None,
-    }
+const fn progress_at(attempts: u32) -> DeliveryProgress {
+    DeliveryProgress::after(DeliveryStatus::Retrying, attempts)
 }
 
 /// State of a delivery whose next attempt waits.

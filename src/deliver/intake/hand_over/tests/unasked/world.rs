@@ -374,14 +374,7 @@ impl World {
 
 fn progress(status: DeliveryStatus, attempts: u32, claim: Option<ClaimedAttempt>) -> DeliveryProgress {
     DeliveryProgress {
-        status,
-        attempts,
-        next_retry_at_ms: None,
-        step: attempts,
-        is_parked: false,
-        failure_reason: None,
-        last_status: None,
-        first_attempt_at_ms: None,
         claim,
+        ..DeliveryProgress::after(status, attempts)
     }
 }
