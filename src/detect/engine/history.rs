@@ -85,7 +85,7 @@ impl Engine {
     /// well, because its records are not keyed by site.
     fn settle_rows(&mut self, index: usize) -> Option<SettledSite> {
         let state = &mut self.sites[index];
-        if state.rows.is_settled() || state.is_behind(&self.resources.segments) {
+        if state.rows.is_settled() || state.is_behind(&self.completeness, &self.resources.segments) {
             return None;
         }
         let settled = state.settle_rows();

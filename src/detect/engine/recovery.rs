@@ -25,6 +25,9 @@ pub(crate) struct Checkpoint {
     /// The partition's clock in milliseconds since the Unix epoch, for [`Engine::resume`]; `None`
     /// as long as no log source was read.
     pub(crate) clock_ms: Option<i64>,
+    /// The whole second up to which the wall clock had moved silent sites of live sources, for
+    /// [`Engine::resume_floor`]; `None` before it moved any.
+    pub(crate) live_floor: Option<u32>,
     /// For each source, the time from which every record has been seen.
     pub(crate) complete_from: Vec<SourceCompleteness>,
 }
@@ -37,6 +40,13 @@ impl Engine {
     /// again, and events out of order are judged by it.
     pub(crate) fn resume(&mut self, clock_ms: Option<i64>) {
         self.log_clock_ms = self.log_clock_ms.max(clock_ms);
+    }
+
+    /// Goes on from where the wall clock had moved silent sites of live sources at a commit: events
+    /// out of order are judged there. A record that was read before it had moved them is below that
+    /// commit.
+    pub(crate) fn resume_floor(&mut self, live_floor: Option<u32>) {
+        self.inherited_floor = live_floor.unwrap_or(0);
     }
 
     /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one
@@ -355,10 +365,18 @@ impl Engine {
                 .map(|source| segments.replay_from(source))
                 .collect(),
             clock_ms: self.log_clock_ms,
+            live_floor: self.common_floor(),
             complete_from: sources
                 .map(|source| self.completeness.to_commit(source))
                 .collect(),
         }
+    }
+
+    /// The second to which silent live sites of every source are moved; `None` before any is.
+    fn common_floor(&self) -> Option<u32> {
+        let sources = 0..self.config.sources.len();
+        let floors = sources.map(|source| self.moves_on_to(SourceClock::Live, source));
+        floors.min().filter(|floor| *floor > 0)
     }
 
     /// For each source topic in which a site had events, the last offset for which its state,

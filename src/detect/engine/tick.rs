@@ -32,7 +32,7 @@ impl Engine {
                 // name.
                 state.covered = None;
             }
-            if state.is_behind(&self.resources.segments) {
+            if state.is_behind(&self.completeness, &self.resources.segments) {
                 continue;
             }
             let (clock, source) = (state.clock(), usize::from(state.source));
@@ -72,7 +72,8 @@ impl Engine {
 
     /// Finds out when something falls due next on a site whose settings changed.
     pub(super) fn schedule(&mut self, index: usize) {
-        let is_ready = !self.was_rebuilding && !self.sites[index].is_behind(&self.resources.segments);
+        let is_ready = !self.was_rebuilding
+            && !self.sites[index].is_behind(&self.completeness, &self.resources.segments);
         if is_ready {
             let passing = self.passing_without_record(index, 0);
             self.sites[index].schedule(&passing);
@@ -92,9 +93,22 @@ impl Engine {
     /// records.
     fn schedule_or_wait(&mut self, index: usize) {
         let state = &self.sites[index];
-        match state.waits_for(&self.resources.segments) {
+        match state.waits_for(&self.completeness, &self.resources.segments) {
             Some((source, offset)) => self.behind.put(source, offset, state.id.clone()),
-            None => self.schedule(index),
+            None => {
+                self.pass_over_inherited(index);
+                self.schedule(index);
+            }
+        }
+    }
+
+    /// Moves a live site to where the wall clock had moved it at the commit: what fell due on the
+    /// way is decided and stored, and what came late was counted after it.
+    fn pass_over_inherited(&mut self, index: usize) {
+        let passing = self.passing_without_record(index, 0);
+        let (state, floor) = (&mut self.sites[index], self.inherited_floor);
+        if state.live && (1..floor).contains(&state.window.now()) {
+            state.pass_over(floor, &passing, &mut self.resources);
         }
     }
 
@@ -126,7 +140,7 @@ impl Engine {
             if state.live {
                 continue;
             }
-            if let Some((source, offset)) = state.waits_for(&self.resources.segments) {
+            if let Some((source, offset)) = state.waits_for(&self.completeness, &self.resources.segments) {
                 self.behind.put(source, offset, site_id);
                 continue;
             }

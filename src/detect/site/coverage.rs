@@ -30,16 +30,16 @@ impl SiteState {
     }
 
     /// True if records that the loaded state accounts for are still to be read again.
-    pub(crate) fn is_behind(&self, segments: &Segments) -> bool {
-        self.waits_for(segments).is_some()
+    pub(crate) fn is_behind(&self, completeness: &Completeness, segments: &Segments) -> bool {
+        self.waits_for(completeness, segments).is_some()
     }
 
     /// Source and offset of a record that is still to be read before all are that the loaded state
-    /// accounts for.
-    pub(crate) fn waits_for(&self, segments: &Segments) -> Option<(usize, i64)> {
+    /// accounts for. What lies before the start of reading is not read again.
+    pub(crate) fn waits_for(&self, completeness: &Completeness, segments: &Segments) -> Option<(usize, i64)> {
+        let next = |source: usize| completeness.next(source).max(segments.next_offset(source));
         let covered = self.covered.as_ref()?.iter().copied().enumerate();
-        let mut unread =
-            covered.filter(|(source, last)| *last >= segments.next_offset(*source).unwrap_or_default());
+        let mut unread = covered.filter(|(source, last)| *last >= next(*source).unwrap_or_default());
         unread.next()
     }
 
@@ -54,7 +54,7 @@ impl SiteState {
     /// Second from which on every record of the site has been seen; the greatest number while
     /// records that its loaded state accounts for are still to be read again.
     pub(crate) fn complete_from(&self, completeness: &Completeness, segments: &Segments) -> u32 {
-        match self.is_behind(segments) {
+        match self.is_behind(completeness, segments) {
             true => u32::MAX,
             false => completeness.complete_from(self.clock()),
         }

@@ -133,13 +133,18 @@ impl SiteState {
         outcome: &mut SiteOutcome,
         resources: &mut PartitionResources,
     ) {
+        self.note_peaks(passing, resources);
+        if passing.is_due_fresh(self.window.now()) && self.triggers.mark_withheld() {
+            self.judge_marked(passing, outcome);
+        }
+    }
+
+    /// Updates the peak of each episode going on.
+    pub(super) fn note_peaks(&mut self, passing: &Passing, resources: &mut PartitionResources) {
         let cause = passing.cause(self.window.now());
         let (triggers, input) = self.triggers_and_input(passing, cause);
         if triggers.note_peaks(input.reading) {
             self.note_unsaved(resources.segments.current(), &mut resources.segments);
-        }
-        if passing.is_due_fresh(self.window.now()) && self.triggers.mark_withheld() {
-            self.judge_marked(passing, outcome);
         }
     }
 

@@ -26,22 +26,7 @@ impl SiteState {
         resources: &mut PartitionResources,
     ) -> SiteOutcome {
         let mut outcome = SiteOutcome::default();
-        if to >= self.next_sample {
-            let is_begun = self.next_sample > 0;
-            let is_counted = is_begun
-                && to - self.next_sample <= LONGEST_GAP
-                && passing.is_some_and(|passing| self.counts_all(passing));
-            while is_counted && to >= self.next_sample {
-                self.move_between_samples(self.next_sample - 1, passing, resources, &mut outcome);
-                if self.take_sample() {
-                    // What fell due before may do so at another instant.
-                    self.next_due = 0;
-                }
-            }
-            if !is_counted {
-                self.skip_samples(to);
-            }
-        }
+        self.sample(to, passing, passing, resources, &mut outcome);
         self.move_between_samples(to, passing, resources, &mut outcome);
         if let Some(passing) = passing
             && self.next_due == 0
@@ -49,6 +34,44 @@ impl SiteState {
             self.schedule(passing);
         }
         outcome
+    }
+
+    /// Moves the clock to `to`, over instants at which an earlier owner has decided what fell due.
+    /// The minutes that end on the way are sampled, and nothing is decided again.
+    pub(crate) fn pass_over(&mut self, to: u32, passing: &Passing, resources: &mut PartitionResources) {
+        let mut nothing = SiteOutcome::default();
+        self.sample(to, Some(passing), None, resources, &mut nothing);
+        self.move_between_samples(to, None, resources, &mut nothing);
+        self.note_peaks(passing, resources);
+    }
+
+    /// Samples the minutes that end by `to`, or leaves them out if by `knowledge` not all visitors
+    /// are counted. What falls due on the way happens by `passing`.
+    fn sample(
+        &mut self,
+        to: u32,
+        knowledge: Option<&Passing>,
+        passing: Option<&Passing>,
+        resources: &mut PartitionResources,
+        outcome: &mut SiteOutcome,
+    ) {
+        if to < self.next_sample {
+            return;
+        }
+        let is_counted = self.next_sample > 0
+            && to - self.next_sample <= LONGEST_GAP
+            && knowledge.is_some_and(|knowledge| self.counts_all(knowledge));
+        if !is_counted {
+            self.skip_samples(to);
+            return;
+        }
+        while to >= self.next_sample {
+            self.move_between_samples(self.next_sample - 1, passing, resources, outcome);
+            if self.take_sample() {
+                // What fell due before may do so at another instant.
+                self.next_due = 0;
+            }
+        }
     }
 
     /// True if the count of current visitors, now, lacks nobody.

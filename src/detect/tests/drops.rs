@@ -1,7 +1,7 @@
-//! Drops against a model that is slow and shares nothing with the engine: it lists every event, and
+//! Drops against a model that is slow and shares nothing with the engine: it lists every visitor, and
 //! counts by looking at all of them at each instant at which anything may change.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -28,9 +28,10 @@ struct Firing {
     lowest: u32,
 }
 
-/// All events of a site, and what was told of it.
+/// All visitors of a site, and what was told of it.
 pub(super) struct Model {
-    events: Vec<(String, i64)>,
+    /// Second of each visitor's latest event.
+    visitors: BTreeMap<String, i64>,
     /// Second of the first event.
     first: i64,
     now: i64,
@@ -42,7 +43,7 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn new(first: i64) -> Self {
         Self {
-            events: Vec::new(),
+            visitors: BTreeMap::new(),
             first,
             now: 0,
             partition: 0,
@@ -52,12 +53,8 @@ impl Model {
     }
 
     fn count(&self, window: i64) -> u32 {
-        let mut latest = HashMap::<&str, i64>::new();
-        for (visitor, second) in &self.events {
-            let known = latest.entry(visitor).or_insert(*second);
-            *known = (*known).max(*second);
-        }
-        let current = latest.values().filter(|second| self.now - **second <= window);
+        let latest = self.visitors.values();
+        let current = latest.filter(|second| self.now - **second <= window);
         current.count() as u32
     }
 
@@ -99,9 +96,10 @@ impl Model {
     fn move_to(&mut self, to: i64) {
         loop {
             let leaves = self
-                .events
-                .iter()
-                .flat_map(|(_, second)| TRIGGERS.iter().map(move |(_, window)| second + window + 1));
+                .visitors
+                .values()
+                .chain([&self.first])
+                .flat_map(|second| TRIGGERS.iter().map(move |(_, window)| second + window + 1));
             let calm = self
                 .firing
                 .values()
@@ -116,7 +114,7 @@ impl Model {
 
     /// Lets time pass without an event.
     pub(super) fn pass(&mut self, to: i64) {
-        if !self.events.is_empty() {
+        if !self.visitors.is_empty() {
             self.move_to(to);
         }
     }
@@ -124,7 +122,8 @@ impl Model {
     /// Counts an event; without it, time would have passed to `floor`.
     pub(super) fn visit(&mut self, visitor: &str, second: i64, floor: i64) {
         self.move_to(second.max(floor));
-        self.events.push((visitor.to_owned(), second));
+        let latest = self.visitors.entry(visitor.to_owned()).or_insert(second);
+        *latest = (*latest).max(second);
         self.judge(false);
     }
 
@@ -228,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn drops_are_those_of_a_model_that_lists_every_event(
+    fn drops_are_those_of_a_model_that_lists_every_visitor(
         events in stream(),
         tick_every in 1_usize..30,
     ) {

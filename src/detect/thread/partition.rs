@@ -74,6 +74,10 @@ impl OwnedPartition {
         readers: Arc<[RecordReader]>,
         state_log: StateLog,
     ) -> Self {
+        // Of commits that were not recorded together, the earliest tells what all of them know.
+        let commits = positions.iter().flatten().map(|position| &position.metadata);
+        let floors = commits.map(|commit| commit.addition.live_floor);
+        engine.resume_floor(floors.min().flatten());
         for (source, position) in positions.iter().enumerate() {
             let Some(position) = position else { continue };
             engine.resume(position.metadata.addition.clock_ms);

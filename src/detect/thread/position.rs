@@ -33,9 +33,9 @@ pub(crate) struct Position {
 pub(crate) type Positions = Vec<Option<Position>>;
 
 /// Beginning of the replay that rebuilds the windows as of a commit. Written as `<offset> <clock>
-/// <complete from> <of routed logs> <end of the states>`, with `-` for an absent one, and `?` for a
-/// completeness that no record has ended yet. What cannot be read is absent. The first version
-/// wrote no third word; the fourth and the fifth are written where they say something new.
+/// <complete from> <of routed logs> <end of the states> <floor>`, with `-` for an absent one, and
+/// `?` for a completeness that no record has ended yet. What cannot be read is absent. The first
+/// version wrote no third word; those after it are written as far as they say something new.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReplayPoint {
     pub(crate) offset: Option<i64>,
@@ -44,6 +44,8 @@ pub(crate) struct ReplayPoint {
     pub(crate) complete_from: SourceCompleteness,
     /// The end of the partition of the state topic, as far as it was known at the commit.
     pub(crate) state_end: Option<i64>,
+    /// The whole second up to which the wall clock had moved silent sites at the commit.
+    pub(crate) live_floor: Option<u32>,
 }
 
 impl FromStr for ReplayPoint {
@@ -75,6 +77,7 @@ impl FromStr for ReplayPoint {
             clock_ms,
             complete_from,
             state_end: words.next().and_then(|word| word.parse().ok()),
+            live_floor: words.next().and_then(|word| word.parse().ok()),
         })
     }
 }
@@ -89,10 +92,11 @@ impl fmt::Display for ReplayPoint {
         };
         let SourceCompleteness { own, of_logs } = self.complete_from;
         write!(f, "{} {} {}", word(self.offset), word(self.clock_ms), from(own))?;
-        match self.state_end {
-            Some(end) => write!(f, " {} {end}", from(of_logs)),
-            None if of_logs == SourceCompleteness::from(own).of_logs => Ok(()),
-            None => write!(f, " {}", from(of_logs)),
+        match (self.state_end, self.live_floor) {
+            (end, Some(floor)) => write!(f, " {} {} {floor}", from(of_logs), word(end)),
+            (Some(end), None) => write!(f, " {} {end}", from(of_logs)),
+            (None, None) if of_logs == SourceCompleteness::from(own).of_logs => Ok(()),
+            (None, None) => write!(f, " {}", from(of_logs)),
         }
     }
 }
@@ -253,6 +257,7 @@ mod tests {
                 clock_ms,
                 complete_from,
                 state_end: None,
+                live_floor: None,
             };
             let metadata = CommitMetadata::new("5f3a", point);
             assert_eq!(metadata.to_string(), text);
@@ -268,17 +273,26 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_says_where_the_states_end() {
-        for (text, own) in [
-            ("v1 5f3a 17 - - - 40", CompleteFrom::Ever),
-            ("v1 5f3a 17 - 9 - 40", CompleteFrom::At(9)),
-            ("v1 5f3a 17 - ? ? 40", CompleteFrom::Unknown),
+    fn a_commit_says_where_states_end_and_where_silent_sites_are() {
+        let (ever, unknown) = (CompleteFrom::Ever, CompleteFrom::Unknown);
+        for (text, own, state_end, live_floor) in [
+            ("v1 5f3a 17 - - - 40", ever, Some(40), None),
+            ("v1 5f3a 17 - 9 - 40", CompleteFrom::At(9), Some(40), None),
+            ("v1 5f3a 17 - ? ? 40", unknown, Some(40), None),
+            (
+                "v1 5f3a 17 - ? ? 40 1700000000",
+                unknown,
+                Some(40),
+                Some(1_700_000_000),
+            ),
+            ("v1 5f3a 17 - - - - 1700000000", ever, None, Some(1_700_000_000)),
         ] {
             let point = ReplayPoint {
                 offset: Some(17),
                 clock_ms: None,
                 complete_from: own.into(),
-                state_end: Some(40),
+                state_end,
+                live_floor,
             };
             let metadata = CommitMetadata::new("5f3a", point);
             assert_eq!(metadata.to_string(), text);

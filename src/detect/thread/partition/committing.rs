@@ -36,6 +36,7 @@ impl OwnedPartition {
                 let replay_point = ReplayPoint {
                     offset: Some(source.position.start),
                     clock_ms: None,
+                    live_floor: None,
                     complete_from,
                     state_end,
                 };
@@ -61,6 +62,7 @@ impl OwnedPartition {
             let replay_point = ReplayPoint {
                 offset: replay_offset,
                 clock_ms: checkpoint.clock_ms,
+                live_floor: checkpoint.live_floor,
                 complete_from: checkpoint.complete_from[topic],
                 state_end,
             };
