@@ -101,9 +101,6 @@ pub struct Engine {
     live_clock_ms: Option<i64>,
     /// The whole second up to which the wall clock has moved silent sites.
     live_floor: u32,
-    /// The same as an earlier owner had it at its commit, for records that come before the wall
-    /// clock moves anything here.
-    inherited_floor: u32,
     completeness: Completeness,
     /// Sites whose state is to be written.
     dirty: Vec<SiteId>,
@@ -165,12 +162,12 @@ impl Engine {
                     spent: 0,
                     forgotten: 0,
                 },
+                inherited_floor: 0,
             },
             log_clock_ms: None,
             log_record_ms: 0,
             live_clock_ms: None,
             live_floor: 0,
-            inherited_floor: 0,
             completeness: Completeness::new(config.sources.iter().map(|source| source.clock))
                 .with_routed(config.routed_source()),
             dirty: Vec::new(),
@@ -280,7 +277,7 @@ impl Engine {
     /// The second to which the clock of a site moves on without events, by its source's clock. If
     /// the source is silent, 15 minutes less: so long drops wait.
     fn moves_on_to(&self, clock: SourceClock, source: usize) -> u32 {
-        let live = self.live_floor.max(self.inherited_floor);
+        let live = self.live_floor.max(self.resources.inherited_floor);
         match (clock, self.log_clock_ms) {
             (SourceClock::Live, _) if self.silent_sources.is_silent(source) => {
                 live.saturating_sub(HELD_BACK_SECONDS)

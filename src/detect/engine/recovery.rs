@@ -42,11 +42,10 @@ impl Engine {
         self.log_clock_ms = self.log_clock_ms.max(clock_ms);
     }
 
-    /// Goes on from where the wall clock had moved silent sites of live sources at a commit: events
-    /// out of order are judged there. A record that was read before it had moved them is below that
-    /// commit.
+    /// Goes on from where the wall clock had moved silent live sites at a commit: every record that
+    /// was read before it had moved them is below that commit.
     pub(crate) fn resume_floor(&mut self, live_floor: Option<u32>) {
-        self.inherited_floor = live_floor.unwrap_or(0);
+        self.resources.inherited_floor = live_floor.unwrap_or(0);
     }
 
     /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one

@@ -106,7 +106,7 @@ impl Engine {
     /// way is decided and stored, and what came late was counted after it.
     fn pass_over_inherited(&mut self, index: usize) {
         let passing = self.passing_without_record(index, 0);
-        let (state, floor) = (&mut self.sites[index], self.inherited_floor);
+        let (state, floor) = (&mut self.sites[index], self.resources.inherited_floor);
         if state.live && (1..floor).contains(&state.window.now()) {
             state.pass_over(floor, &passing, &mut self.resources);
         }

@@ -26,7 +26,8 @@ impl SiteState {
             .get_or_insert_with(|| self.is_second_copy(id, segment, resources, refused))
     }
 
-    /// Remembers an id; true if it was counted in the latest minutes.
+    /// Remembers an id; true if it was counted in the latest minutes. One that is read again may
+    /// have come when the wall clock had moved the site on.
     pub(crate) fn is_second_copy(
         &mut self,
         id: u64,
@@ -34,7 +35,8 @@ impl SiteState {
         resources: &mut PartitionResources,
         refused: &mut u64,
     ) -> bool {
-        let now = self.window.now();
+        let moved_to = if self.live { resources.inherited_floor } else { 0 };
+        let now = self.window.now().max(moved_to);
         match self.recent_ids.add(id, now, segment, &mut resources.segments) {
             IdResult::New => false,
             IdResult::NewForAnother => {

@@ -139,7 +139,7 @@ impl Model {
 }
 
 /// The facts that notifications of drops tell.
-pub(super) fn told(decisions: &[Decision]) -> Vec<Told> {
+pub(super) fn told<'d>(decisions: impl IntoIterator<Item = &'d Decision>) -> Vec<Told> {
     let of = |decision: &Decision| {
         let body = json(decision);
         let data = &body["data"];
@@ -160,7 +160,7 @@ pub(super) fn told(decisions: &[Decision]) -> Vec<Told> {
             at,
         )
     };
-    decisions.iter().map(of).collect()
+    decisions.into_iter().map(of).collect()
 }
 
 fn stream() -> impl Strategy<Value = Vec<(bool, u64, i64, i64)>> {
