@@ -84,12 +84,13 @@ pub(crate) fn decide(work: &Work, snapshot: &WebhookSnapshot, now_ms: i64) -> Ac
         WebhookState::Absent => return cancel(FailureReason::Deleted),
     };
     let record = &work.record;
+    let paused_ms = webhook.paused_ms_since(record.created_at_ms, now_ms);
     match admit(
         webhook,
         record.event_type,
         record.origin,
         record.created_at_ms,
-        now_ms - work.paused_ms,
+        now_ms - work.paused_ms.max(paused_ms),
     ) {
         SendVerdict::Cancel(reason) => cancel(reason),
         SendVerdict::Fail(reason) => Action::Settle(Settlement::End {

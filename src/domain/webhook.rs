@@ -157,6 +157,8 @@ pub struct Webhook {
     /// Overrides the event type's own limit on a delivery's age.
     pub max_age_seconds: Option<u32>,
     pub limits: SendLimits,
+    /// Beginning of the last pause, if it is known.
+    pub paused_at: Option<DateTime<Utc>>,
     /// End of the last pause, if it was lifted.
     pub pause_lifted_at: DateTime<Utc>,
     /// When its owner last changed the URL, if ever: it tells the URLs that the webhook had apart.
@@ -206,6 +208,15 @@ impl Webhook {
         now_ms.min(until_ms.unwrap_or_else(|| self.pause_lifted_at.timestamp_millis()))
     }
 
+    /// Returns for how many milliseconds of the time since `from_ms` it has been paused, as far as the
+    /// last pause tells.
+    pub(crate) fn paused_ms_since(&self, from_ms: i64, now_ms: i64) -> i64 {
+        self.paused_at.map_or(0, |paused_at| {
+            let begun_ms = paused_at.timestamp_millis().max(from_ms);
+            (self.paused_to_ms(now_ms) - begun_ms).max(0)
+        })
+    }
+
     /// Makes a webhook of which there is no row: without headers of its own, and with every limit
     /// as it is unless set.
     pub(crate) fn without_row(
@@ -230,6 +241,7 @@ impl Webhook {
             retry_schedule: DEFAULT_RETRY_SCHEDULE.to_owned(),
             max_age_seconds: None,
             limits: SendLimits::default(),
+            paused_at: None,
             pause_lifted_at: DateTime::UNIX_EPOCH,
             url_changed_at: None,
         }

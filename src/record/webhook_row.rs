@@ -31,6 +31,8 @@ pub struct WebhookRecord {
     pub(crate) active_since: DateTime<Utc>,
     /// End of a rotation's overlap, if one goes on.
     pub(crate) secret_overlap_until: Option<DateTime<Utc>>,
+    /// Beginning of the last pause, if it is known.
+    pub(crate) paused_at: Option<DateTime<Utc>>,
     /// End of the last pause, if it was lifted; the last edit, if that is not known.
     pub(crate) pause_lifted_at: DateTime<Utc>,
     /// When its owner last changed the URL, if ever.
@@ -69,6 +71,7 @@ impl WebhookRecord {
                 failure_threshold: settings.failure_threshold,
                 paused_until_ms: settings.paused_until.map(|at| at.timestamp_millis()),
             },
+            paused_at: self.paused_at,
             pause_lifted_at: self.pause_lifted_at,
             url_changed_at: self.url_changed_at,
         }
@@ -145,6 +148,7 @@ pub(super) struct WebhookRow {
     pub(super) updated_at: DateTime<Utc>,
     pub(super) external_id: Option<String>,
     pub(super) paused_until: Option<DateTime<Utc>>,
+    pub(super) paused_at: Option<DateTime<Utc>>,
     pub(super) pause_lifted_at: DateTime<Utc>,
     pub(super) url_changed_at: Option<DateTime<Utc>>,
     pub(super) overlap_until: Option<DateTime<Utc>>,
@@ -216,6 +220,7 @@ impl WebhookRow {
                 consecutive_failures: self.consecutive_failures.unwrap_or(0),
             },
             active_since: self.active_since,
+            paused_at: self.paused_at,
             pause_lifted_at: self.pause_lifted_at,
             url_changed_at: self.url_changed_at,
             inserted_at: self.inserted_at,

@@ -74,8 +74,9 @@ pub async fn create(
         "with made as (
              insert into webhooks (id, site_id, name, url, headers, format, events, triggers, enabled, failure_threshold,
                  rate_limit_per_second, max_concurrency, retry_schedule, max_age_seconds, external_id, paused_until, active_since,
-                 inserted_at, updated_at, switched_off_at, rate_limit_is_set)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18, $19)
+                 inserted_at, updated_at, switched_off_at, rate_limit_is_set, paused_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $16, $17, $15, $15, $15, $18, $19,
+                 case when $17::timestamptz is not null then $15::timestamptz end)
              returning id
          )
          -- Whoever counts or writes later finds a row: two that insert the first one would wait for each other. It is
@@ -223,6 +224,10 @@ pub async fn update(
          set name = $2, url = $3, headers = $4, format = $5, events = $6, triggers = $7, failure_threshold = $8,
              rate_limit_per_second = $9, max_concurrency = $10, retry_schedule = $11, max_age_seconds = $12,
              updated_at = $13, external_id = $14, paused_until = $15, rate_limit_is_set = $16,
+             -- A pause that goes on, and is made longer or shorter, began when it did.
+             paused_at = case
+                 when $15::timestamptz is not null and (paused_until is null or paused_until <= $13) then $13
+                 else paused_at end,
              pause_lifted_at = case
                  when $15::timestamptz is not null then null
                  when paused_until is not null then least(paused_until, $13)
@@ -322,7 +327,7 @@ pub(super) async fn select(
         r#"select id, site_id, name, url, headers, format, events, triggers, enabled,
              coalesce(switched_off_at, w.updated_at) as "switched_off_at!", disabled_at, disabled_reason,
              failure_threshold, rate_limit_per_second, rate_limit_is_set, max_concurrency, retry_schedule, max_age_seconds,
-             active_since, external_id, paused_until, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
+             active_since, external_id, paused_until, paused_at, coalesce(pause_lifted_at, w.updated_at) as "pause_lifted_at!",
              w.url_changed_at,
              (select overlap_until from webhook_secrets s where s.webhook_id = w.id and s.role = 'next') as overlap_until,
              h.state as "health_state?", h.reason as health_reason, h.since as "health_since?",

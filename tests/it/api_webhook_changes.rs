@@ -376,24 +376,34 @@ async fn a_pause_lies_ahead_and_within_thirty_days(pool: PgPool) {
 async fn an_edit_after_a_pause_makes_it_no_longer(pool: PgPool) {
     let api = Api::start(pool.clone()).await;
     let path = create(&api, body()).await;
-    let lifted_at = async || {
-        let lifted = sqlx::query_scalar("select pause_lifted_at from webhooks").fetch_one(&pool);
-        lifted.await.expect("the webhook")
+    let pause = async || {
+        let columns = sqlx::query_as("select paused_at, pause_lifted_at from webhooks").fetch_one(&pool);
+        columns.await.expect("the webhook")
     };
     let hour = bellwether::clock::now() + chrono::TimeDelta::hours(1);
+    let later = hour + chrono::TimeDelta::hours(1);
     let mut lifted: Option<chrono::DateTime<chrono::Utc>> = None;
+    let mut begun: Vec<Option<chrono::DateTime<chrono::Utc>>> = Vec::new();
     for (change, is_lifted) in [
         (json!({"paused_until": hour}), false),
+        (json!({"paused_until": later}), false),
         (json!({"paused_until": null}), true),
         (json!({"name": "renamed"}), true),
         (json!({"paused_until": hour}), false),
     ] {
         let before = lifted;
         assert_eq!(api.patch(&path, change).await.status, 200);
-        lifted = lifted_at().await;
+        let paused_at;
+        (paused_at, lifted) = pause().await;
+        begun.push(paused_at);
         assert_eq!(lifted.is_some(), is_lifted);
         assert!(before.is_none() || lifted.is_none() || before == lifted);
     }
+    assert!(
+        begun[0].is_some() && begun[..4].iter().all(|at| *at == begun[0]),
+        "{begun:?}"
+    );
+    assert!(begun[4] > begun[0], "another pause begins");
 }
 
 #[sqlx::test]

@@ -507,6 +507,23 @@ async fn a_pause_that_was_lifted_while_nobody_delivered_ends() {
 }
 
 #[tokio::test]
+async fn a_pause_counts_for_no_age_while_nobody_delivers() {
+    let mut stage = GoalStage::start(&[], json!({"max_age_seconds": 5})).await;
+    stage.process.terminate();
+    assert!(stage.process.ended(TIMEOUT).await.success());
+    stage.process = stage.deployment.serve(&["--roles", "route,detect,api"]).await;
+    stage.pause("now() + interval '12 seconds'").await;
+    stage.goal("while nobody delivers").await;
+    let is_older = "select count(*) from webhooks where paused_until < now() + interval '6 seconds'";
+    stage.count_is(is_older, 1).await;
+    let _deliverer = stage.deployment.serve(&["--roles", "deliver"]).await;
+    stage.receiver.wait_for("hook", 1).await;
+    stage
+        .count_is("select count(*) from deliveries where status = 'delivered'", 1)
+        .await;
+}
+
+#[tokio::test]
 async fn time_after_a_pause_counts_while_nobody_delivers() {
     let stage = paused_and_stopped().await;
     // Paused for an hour, and lifted two hours ago.

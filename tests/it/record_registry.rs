@@ -256,6 +256,7 @@ async fn health_alone_is_not_a_change_and_every_other_column_is(pool: PgPool) {
         "consecutive_failures",
         // They change with `enabled` and `paused_until`, which are changes.
         "switched_off_at",
+        "paused_at",
         "pause_lifted_at",
         // It changes with `url`.
         "url_changed_at",

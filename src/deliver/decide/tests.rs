@@ -1,6 +1,7 @@
 use super::*;
 use crate::deliver::request::tests::webhook;
 use crate::deliver::tests::{PUBLISHED_MS, Source};
+use crate::domain::time::from_ms;
 
 const NOW: i64 = PUBLISHED_MS + 10;
 
@@ -88,6 +89,24 @@ fn age_does_not_count_a_pause_and_not_what_was_asked_for() {
     work.paused_ms = 0;
     work.record.origin = crate::domain::delivery::Origin::Resend;
     assert!(matches!(decide(&work, &old, now_ms), Action::Queue { .. }));
+}
+
+#[test]
+fn age_does_not_count_a_pause_before_its_record_was_read() {
+    let mut short = webhook("https://example.com/");
+    short.max_age_seconds = Some(1);
+    short.paused_at = Some(from_ms(PUBLISHED_MS - 9_000));
+    short.limits.paused_until_ms = Some(PUBLISHED_MS + 4_500);
+    let paused = snapshot(Some(short), i64::MIN);
+    let work = Source::new().read(1, 1);
+    let expired = Action::Settle(Settlement::End {
+        status: DeliveryStatus::Failed,
+        reason: FailureReason::Expired,
+    });
+    for (after_ms, is_expired) in [(3_000, false), (5_000, false), (5_500, false), (5_501, true)] {
+        let action = decide(&work, &paused, PUBLISHED_MS + after_ms);
+        assert_eq!(action == expired, is_expired, "{after_ms} ms after: {action:?}");
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(crate) struct Work {
     pub(crate) noted_by: Option<Arc<str>>,
     /// When it was read, or became due.
     pub(crate) read_at: Instant,
-    /// Milliseconds for which it has been paused.
+    /// Milliseconds for which it has been paused while it was parked.
     pub(crate) paused_ms: i64,
     /// Number of its request, since its turn came.
     pub(crate) request: Option<RequestNumber>,

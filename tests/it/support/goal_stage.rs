@@ -70,7 +70,8 @@ impl GoalStage {
 
     /// Pauses every webhook until an instant of Postgres, and waits until the process knows.
     pub(crate) async fn pause(&self, until: &str) {
-        let sql = format!("update webhooks set paused_until = {until}, updated_at = now()");
+        let sql =
+            format!("update webhooks set paused_until = {until}, paused_at = now(), updated_at = now()");
         sqlx::query(&sql).execute(self.pool()).await.unwrap();
         self.deployment.registry_is_read(&self.process).await;
     }
