@@ -68,6 +68,8 @@ const OWN_PROPERTIES: &[&str] = &[
     "enable.auto.offset.store",
     "enable.partition.eof",
     "auto.offset.reset",
+    // What a transaction gave up must notify nobody.
+    "isolation.level",
     "enable.idempotence",
     "acks",
     "request.required.acks",

@@ -35,7 +35,6 @@ const CONSUMER_ONLY: &[&str] = &[
     "fetch.queue.backoff.ms",
     "fetch.wait.max.ms",
     "heartbeat.interval.ms",
-    "isolation.level",
     "max.partition.fetch.bytes",
     "max.poll.interval.ms",
     "queued.max.messages.kbytes",

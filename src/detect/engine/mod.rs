@@ -288,6 +288,13 @@ impl Engine {
         }
     }
 
+    /// The second to which silent live sites of every source are moved; `None` before any is.
+    fn common_floor(&self) -> Option<u32> {
+        let sources = 0..self.config.sources.len();
+        let floors = sources.map(|source| self.moves_on_to(SourceClock::Live, source));
+        floors.min().filter(|floor| *floor > 0)
+    }
+
     /// True if a site is registered under this id.
     pub(crate) fn is_registered(&self, site_id: &str) -> bool {
         self.registry.sites.contains_key(site_id)

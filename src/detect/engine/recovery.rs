@@ -43,9 +43,11 @@ impl Engine {
     }
 
     /// Goes on from where the wall clock had moved silent live sites at a commit: every record that
-    /// was read before it had moved them is below that commit.
-    pub(crate) fn resume_floor(&mut self, live_floor: Option<u32>) {
-        self.resources.inherited_floor = live_floor.unwrap_or(0);
+    /// was read before it had moved them is below that commit. A wall clock that ran ahead is not
+    /// followed.
+    pub(crate) fn resume_floor(&mut self, live_floor: Option<u32>, now_ms: i64) {
+        let latest = whole_second(now_ms.saturating_sub(self.config.out_of_order_ms));
+        self.resources.inherited_floor = live_floor.unwrap_or(0).min(latest);
     }
 
     /// Loads a record of the state topic, where `None` is a tombstone. Of several records for one
@@ -369,13 +371,6 @@ impl Engine {
                 .map(|source| self.completeness.to_commit(source))
                 .collect(),
         }
-    }
-
-    /// The second to which silent live sites of every source are moved; `None` before any is.
-    fn common_floor(&self) -> Option<u32> {
-        let sources = 0..self.config.sources.len();
-        let floors = sources.map(|source| self.moves_on_to(SourceClock::Live, source));
-        floors.min().filter(|floor| *floor > 0)
     }
 
     /// For each source topic in which a site had events, the last offset for which its state,

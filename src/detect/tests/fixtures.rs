@@ -279,7 +279,7 @@ pub(crate) fn resumed(
         engine.load_state(key, Some(bytes)).expect("readable");
     }
     engine.resume(commit.clock_ms);
-    engine.resume_floor(commit.live_floor);
+    engine.resume_floor(commit.live_floor, i64::MAX);
     let completeness = engine.completeness_mut();
     completeness.begin(0, committed, from, CompleteFrom::Ever);
     (engine, from..committed)

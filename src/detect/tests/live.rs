@@ -145,7 +145,7 @@ impl Life {
         self.replay_from = from;
         self.engine = Engine::new(two_sources(), registry([self.watched.clone()]));
         self.engine
-            .resume_floor(last.and_then(|commit| commit.live_floor));
+            .resume_floor(last.and_then(|commit| commit.live_floor), now * 1_000);
         for source in [0, 1] {
             let completeness = self.engine.completeness_mut();
             completeness.begin(source, self.committed[source], from[source], CompleteFrom::Ever);

@@ -78,7 +78,7 @@ proptest! {
 }
 
 #[test]
-fn a_drop_falls_due_though_a_state_is_older_than_what_is_read_again() {
+fn a_drop_falls_due_though_a_state_is_older_than_the_replay() {
     let visit = |gap, source, visitor, own_time| Step {
         gap,
         ticks: false,

@@ -148,9 +148,10 @@ impl Counts {
             let site_id = &event.site_id;
             let text = format!(
                 "{topic} is not keyed by site: partition {partition}, offset {offset} has {key} for site \
-                 `{site_id}`. A site's events must lie in one partition: let the producer use the site's id as \
-                 key, with the murmur2 partitioner (librdkafka: partitioner=murmur2_random), or set keyed = false on \
-                 the source, so that the role `route` keys its records"
+                 `{site_id}`. A site's events must lie in one partition: each partition counts for itself, so \
+                 counts are too low and alerts come more than once. Let the producer use the site's id as key, with \
+                 the murmur2 partitioner (librdkafka: partitioner=murmur2_random), or set keyed = false on the \
+                 source, so that the role `route` keys its records"
             );
             tracing::warn!(topic, partition, offset, suppressed, "{text}");
             self.notices.insert(topic.clone(), text);

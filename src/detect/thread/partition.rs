@@ -8,6 +8,7 @@ use super::open_batches::{OpenBatches, Unacknowledged};
 use super::outbox::Outbox;
 use super::position::{Positions, SourceState, missed};
 use super::state_log::StateLog;
+use crate::clock;
 use crate::detect::completeness::Completeness;
 use crate::detect::engine::Engine;
 use crate::detect::engine::recovery::Checkpoint;
@@ -77,7 +78,7 @@ impl OwnedPartition {
         // Of commits that were not recorded together, the earliest tells what all of them know.
         let commits = positions.iter().flatten().map(|position| &position.metadata);
         let floors = commits.map(|commit| commit.addition.live_floor);
-        engine.resume_floor(floors.min().flatten());
+        engine.resume_floor(floors.min().flatten(), clock::now_ms());
         for (source, position) in positions.iter().enumerate() {
             let Some(position) = position else { continue };
             engine.resume(position.metadata.addition.clock_ms);

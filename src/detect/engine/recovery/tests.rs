@@ -361,6 +361,19 @@ fn the_partitions_clock_goes_on_where_it_was() {
 }
 
 #[test]
+fn silent_live_sites_go_on_where_they_were_and_not_ahead_of_now() {
+    let mut engine = Engine::new(config(SourceClock::Live), registry([spiking(2)]));
+    for (floor, now_ms, expected) in [
+        (None, 2_000_000, None),
+        (Some(1_500), 2_000_000, Some(1_500)),
+        (Some(5_000), 2_000_000, Some(1_990)),
+    ] {
+        engine.resume_floor(floor, now_ms);
+        assert_eq!(engine.checkpoint().live_floor, expected);
+    }
+}
+
+#[test]
 fn an_event_that_only_moved_the_clock_is_read_again() {
     let mut fed = Fed::log([spiking(2)]);
     let mut silent = view("a", "1", 1_000);
