@@ -1,5 +1,5 @@
-//! The pace at which frames of HTTP/2 are taken from a connection, so that those of one endpoint get
-//! no more than a share of the processor.
+//! The pace at which frames of HTTP/2 are taken from a connection, so that those of one endpoint
+//! get no more than a share of the processor.
 //!
 //! A frame of 9 bytes costs as much as one of a kilobyte, and many kinds of them need no request:
 //! an endpoint may send PING, SETTINGS, WINDOW_UPDATE or PRIORITY for ever. So what is bounded are
@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::paced::Pace;
+use super::paced::Pacing;
 use crate::clock;
 
 /// Cost that may come at once: some hundred answers.
@@ -39,7 +39,7 @@ impl FramePace {
     }
 }
 
-impl Pace for FramePace {
+impl Pacing for FramePace {
     fn pay(&mut self, bytes: &[u8]) -> Option<Duration> {
         let cost = self.frames.of(bytes);
         self.credit.pay(cost, clock::monotonic())

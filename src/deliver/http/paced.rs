@@ -22,7 +22,7 @@ const READS_PER_MS: u32 = 2;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Decides when a connection may be read again.
-pub(super) trait Pace {
+pub(super) trait Pacing {
     /// Pays for what a read brought. Returns the pause before the next one.
     fn pay(&mut self, bytes: &[u8]) -> Option<Duration>;
 
@@ -81,7 +81,7 @@ impl ReadPace {
     }
 }
 
-impl Pace for ReadPace {
+impl Pacing for ReadPace {
     fn pay(&mut self, _bytes: &[u8]) -> Option<Duration> {
         self.last_read_ms.set_ms(clock::now_ms());
         self.credit -= 1;
@@ -107,7 +107,7 @@ impl Pace for ReadPace {
     }
 }
 
-impl<S: AsyncRead + Unpin, P: Pace + Unpin> AsyncRead for PacedStream<S, P> {
+impl<S: AsyncRead + Unpin, P: Pacing + Unpin> AsyncRead for PacedStream<S, P> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

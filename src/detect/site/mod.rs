@@ -98,8 +98,8 @@ use unconfirmed::Unconfirmed;
 pub(crate) struct PartitionResources {
     pub(crate) segments: Segments,
     pub(crate) labels: LabelBudget,
-    /// The whole second up to which the wall clock had moved silent live sites at an earlier owner's
-    /// commit: what was read before it is read again as if at that second.
+    /// The whole second up to which the wall clock had moved silent live sites at an earlier
+    /// owner's commit: what was read before it is read again as if at that second.
     pub(crate) inherited_floor: u32,
 }
 

@@ -1,5 +1,5 @@
-//! Drops against a model that is slow and shares nothing with the engine: it lists every visitor, and
-//! counts by looking at all of them at each instant at which anything may change.
+//! Drops against a model that is slow and shares nothing with the engine: it lists every visitor,
+//! and counts by looking at all of them at each instant at which anything may change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,7 +18,8 @@ use crate::domain::registry::Site;
 
 pub(super) const FIRST: i64 = RECORD_MS / 1_000;
 const DAY: i64 = 86_400;
-/// Seconds in which second copies come. A restart may remember an id for longer than its ten minutes.
+/// Seconds in which second copies come. A restart may remember an id for longer than its ten
+/// minutes.
 const KNOWN_AS_COPY: i64 = 580;
 pub(super) const OUT_OF_ORDER: i64 = 10;
 

@@ -20,8 +20,8 @@ impl World {
         }
     }
 
-    /// Ends the delivery if it is overdue, as `record::resends::end_overdue` does for who asks for it
-    /// again.
+    /// Ends the delivery if it is overdue, as `record::resends::end_overdue` does for who asks for
+    /// it again.
     pub(in crate::deliver::resume::protocol) fn end_overdue(&mut self) {
         let Some(known) = &mut self.postgres else { return };
         let claimed_ms = known.claim.map(|claim| claim.until_ms);

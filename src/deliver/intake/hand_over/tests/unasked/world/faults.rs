@@ -31,7 +31,8 @@ impl World {
         self.owners.get_mut(pick % count)
     }
 
-    /// Lets the group's owner give the partition back: a request under way is claimed, and finishes.
+    /// Lets the group's owner give the partition back: a request under way is claimed, and
+    /// finishes.
     pub(in crate::deliver::intake::hand_over::tests::unasked) fn hand_over(&mut self) {
         let Some(owner) = self.group_owner().filter(|owner| !owner.is_suspended) else {
             return;

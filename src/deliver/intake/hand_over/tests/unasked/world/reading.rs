@@ -50,8 +50,8 @@ impl World {
 }
 
 impl Owner {
-    /// True if nobody else can have had a copy, as `RecentFirsts` says. A condition is left out by a
-    /// time that meets it, or by an empty memory.
+    /// True if nobody else can have had a copy, as `RecentFirsts` says. A condition is left out by
+    /// a time that meets it, or by an empty memory.
     fn is_first(&mut self, created_ms: i64, now_ms: i64, omitted: Omitted) -> bool {
         let mut owned_ms = self.assignment.begun_ms();
         let mut created_ms = created_ms;
