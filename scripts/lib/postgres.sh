@@ -49,8 +49,9 @@ make_cluster() {
         return 1
     }
     # The role is no superuser, so that a statement that needs more rights than production grants fails here too.
-    # CREATEDB lets each test make a database of its own.
+    # CREATEDB lets each test make a database of its own, and the template is its own to put the schema there.
     printf '%s\n' 'CREATE ROLE bellwether LOGIN CREATEDB' 'CREATE DATABASE bellwether OWNER bellwether' \
+        'ALTER DATABASE template1 OWNER TO bellwether' \
         "CREATE ROLE guarded LOGIN PASSWORD 'guarded'" |
         "${as_service[@]}" "$postgres_bin/postgres" --single -D "$home/data.new" postgres >>"$home/initdb.log" 2>&1
     # Over TCP only that role may log in, and one with a password, for tests. Over the socket any role may, because only

@@ -90,7 +90,7 @@ fn a_wrong_command_line_ends_with_2_and_says_what_there_is() {
 
 #[tokio::test]
 async fn migrating_twice_is_the_same_as_once() {
-    let database = Database::create().await;
+    let database = Database::empty().await;
     let variables = [("BELLWETHER_POSTGRES__URL", database.url.as_str())];
     let (code, out, _) = run(&["migrate"], &variables);
     assert_eq!(code, 0);

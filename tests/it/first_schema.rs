@@ -64,7 +64,7 @@ impl UnderWay {
 
 /// A database with the schema from before there were steps.
 async fn first_database() -> Database {
-    let database = Database::create().await;
+    let database = Database::empty().await;
     let all = sqlx::migrate!("./migrations");
     let before: Vec<_> = all.iter().filter(|one| one.version < STEPS).cloned().collect();
     assert!(!before.is_empty() && before.len() < all.iter().count());

@@ -66,7 +66,7 @@ async fn a_start_with_a_missing_or_a_wrong_encryption_key_is_refused() {
 #[tokio::test]
 async fn a_start_without_the_schema_names_the_command_that_makes_it() {
     let mut deployment = Deployment::create(&[]).await;
-    let empty = Database::create().await;
+    let empty = Database::empty().await;
     deployment.set("postgres.url", &empty.url);
     let said = deployment.refused(&[]).await;
     assert!(said.contains("`bellwether migrate`"), "{said}");

@@ -13,6 +13,7 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::record_support::{DAY_MS, NOON_MS, keyring};
+use crate::support::database::Database;
 use crate::support::eventually;
 
 pub(crate) async fn insert_delivery(conn: &mut PgConnection, id: Uuid) {
@@ -49,8 +50,9 @@ async fn partitions_of(conn: &mut PgConnection, id: Uuid) -> (String, String) {
     (one, other)
 }
 
-#[sqlx::test(migrations = false)]
-async fn migrating_twice_changes_nothing(pool: PgPool) {
+#[tokio::test]
+async fn migrating_twice_changes_nothing() {
+    let pool = Database::empty().await.pool;
     let mut conn = pool.acquire().await.expect("connection");
     assert!(
         matches!(migrate::schema(&mut conn).await.expect("read"), Schema::Behind { missing } if missing.len() > 3)

@@ -11,23 +11,31 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// An empty one on the server that all tests share.
+    /// One on the server that all tests share. It may have the schema already: `bellwether migrate`
+    /// adds what is missing.
     pub(crate) async fn create() -> Self {
-        let server =
-            std::env::var("BELLWETHER_POSTGRES__URL").expect("`make test` starts Postgres and names it");
-        Self::create_on(&server).await
+        Self::create_on(&shared_server()).await
     }
 
-    /// An empty one on a server.
+    /// The same without the schema, in whatever way the server was started.
+    pub(crate) async fn empty() -> Self {
+        Self::create_from(&shared_server(), "template0").await
+    }
+
+    /// One on a server.
     pub(crate) async fn create_on(server: &str) -> Self {
+        Self::create_from(server, "template1").await
+    }
+
+    async fn create_from(server: &str, template: &str) -> Self {
         let name = unique("t");
         let admin = PgPoolOptions::new()
             .max_connections(1)
             .connect(server)
             .await
             .unwrap();
-        // The name is made of letters and digits.
-        sqlx::raw_sql(&format!("create database {name}"))
+        // The names are made of letters and digits.
+        sqlx::raw_sql(&format!("create database {name} template {template}"))
             .execute(&admin)
             .await
             .unwrap();
@@ -43,4 +51,8 @@ impl Database {
             pool,
         }
     }
+}
+
+fn shared_server() -> String {
+    std::env::var("BELLWETHER_POSTGRES__URL").expect("`make test` starts Postgres and names it")
 }
