@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::FutureProducer;
@@ -59,13 +60,13 @@ impl Deployment {
     pub(crate) async fn create_on(brokers: String, database: Database, settings: &[(&str, &str)]) -> Self {
         let prefix = unique("bw");
         let source = format!("{prefix}.source");
-        let mut all: BTreeMap<String, String> = BTreeMap::new();
-        for (key, value) in [
+        let sources = format!("[{{topic=\"{source}\", clock=\"live\"}}]");
+        let defaults = [
             ("kafka.brokers", brokers.as_str()),
             ("kafka.topic_prefix", &prefix),
             ("kafka.partitions", "4"),
             ("kafka.replication_factor", "1"),
-            ("sources", &format!("[{{topic=\"{source}\", clock=\"live\"}}]")),
+            ("sources", &sources),
             ("postgres.url", &database.url),
             ("encryption.keys", KEY),
             ("webhooks.allow_http", "true"),
@@ -73,12 +74,10 @@ impl Deployment {
             ("http.requests_per_second", "10000"),
             ("http.burst", "10000"),
             ("telemetry.log", "info,bellwether=debug"),
-        ] {
-            all.insert(key.to_owned(), value.to_owned());
-        }
-        for (key, value) in settings {
-            all.insert((*key).to_owned(), value.replace("{source}", &source));
-        }
+        ];
+        let mut all = BTreeMap::from(defaults.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let given = |(key, value): &(&str, &str)| ((*key).to_owned(), value.replace("{source}", &source));
+        all.extend(settings.iter().map(given));
         let logs = tempfile::tempdir().unwrap();
         let producer = kafka::producer(&brokers);
         let mut this = Self {
@@ -92,22 +91,30 @@ impl Deployment {
             launcher: None,
             logs,
         };
-        for command in [["migrate"].as_slice(), &["topics", "create"]] {
-            let output = this.run(command);
-            assert!(
-                output.status.success(),
-                "{command:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        }
-        let output = this.run(&["token", "create", "--admin"]);
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        this.token = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        this.token = this.make_schema_topics_and_token();
         this
+    }
+
+    /// Returns the token. Kafka makes the topics while Postgres does the rest.
+    fn make_schema_topics_and_token(&self) -> String {
+        // A broker makes the topics of one after those of another, and a command waits 15 s for it.
+        static TURN: Mutex<()> = Mutex::new(());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+                self.succeed(&["topics", "create"]);
+            });
+            self.succeed(&["migrate"]);
+            self.succeed(&["token", "create", "--admin"]).trim().to_owned()
+        })
+    }
+
+    /// Runs a command that has to succeed, and returns what it printed.
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Changes a setting for processes that start from now on.
@@ -354,7 +361,7 @@ impl Process {
 
     /// Waits until the process has ended, and says how.
     pub(crate) async fn ended(&mut self, patience: Duration) -> std::process::ExitStatus {
-        let child = std::sync::Mutex::new(&mut self.child);
+        let child = Mutex::new(&mut self.child);
         eventually("the process ends", patience, || async {
             child.lock().unwrap().try_wait().unwrap()
         })
@@ -387,9 +394,7 @@ impl Drop for Process {
             let text = self.log_text();
             let tail: Vec<&str> = text.lines().rev().take(60).collect();
             eprintln!("--- the end of {} ---", self.log.display());
-            for line in tail.iter().rev() {
-                eprintln!("{line}");
-            }
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
 }
