@@ -31,7 +31,7 @@ build: ## compile the program with optimisations: target/release/bellwether
 
 # Everything is compiled before the services are started, which would otherwise wait for the compiler. Most of what a
 # test with services does is to wait, so on few cores there are more tests at once than cores.
-test: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
+test: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 3 ? cores : 3)))
 test: ## all tests, with a Kafka and a PostgreSQL of their own; ARGS="name" runs some
 	@scripts/install-deps build services tests browser
 	cargo test --locked --no-run $(ARGS)
