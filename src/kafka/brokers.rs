@@ -4,6 +4,10 @@
 //! answer that there are no brokers. librdkafka then drops all that it knows and has nobody left to
 //! ask, not even those that it was configured with: such a client reads and publishes nothing until
 //! its process ends (librdkafka's issue 5301, open in version 2.16).
+//!
+//! And brokers that refuse connections: librdkafka's admin requests wait for one certain broker, by
+//! default the controller, and each refusal has it tried again at once, thousands of times a second
+//! for as long as the request lasts. So they are sent only when [`answering_broker`] has found one.
 
 #![expect(
     unsafe_code,
@@ -19,7 +23,7 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as sys;
 
 /// Longest wait of a look. A client that has a broker only begins to ask it.
@@ -156,6 +160,18 @@ pub(super) fn has_broker<C: ClientContext>(client: &Client<C>, topic: &str) -> b
     let answer = client.fetch_metadata(Some(topic), LOOK_TIMEOUT);
     let code = answer.err().as_ref().and_then(KafkaError::rdkafka_error_code);
     code != Some(RDKafkaErrorCode::BrokerTransportFailure)
+}
+
+/// Asks any broker for a topic, or for all, and returns the id of the one that has answered: an
+/// admin request can go to it at once. `None` if only its configured address is known. A producer
+/// is to ask for all topics, since asking for one may make it.
+pub(super) fn answering_broker<C: ClientContext>(
+    client: &Client<C>,
+    topic: Option<&str>,
+    within: Duration,
+) -> KafkaResult<Option<i32>> {
+    let metadata = client.fetch_metadata(topic, within)?;
+    Ok(Some(metadata.orig_broker_id()).filter(|id| *id >= 0))
 }
 
 /// Adds brokers to those that a client may ask.

@@ -29,6 +29,8 @@ const EVENTS_EVERY: Duration = Duration::from_millis(50);
 const EVENTS_AT_ONCE: usize = 200;
 /// Time for which a host whose first address failed may be tried at the others.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
+/// Longest pause before an impatient client connects to a broker again, in milliseconds.
+const LONGEST_RECONNECT_MS: u64 = 500;
 /// Port of a broker that is configured without one.
 const DEFAULT_PORT: u16 = 9092;
 
@@ -88,8 +90,8 @@ impl Cluster {
         let within_ms = within.as_millis().max(1_000).to_string();
         client
             .set("socket.timeout.ms", &within_ms)
-            .set("socket.connection.setup.timeout.ms", &within_ms)
-            .set("reconnect.backoff.max.ms", "500");
+            .set("socket.connection.setup.timeout.ms", &within_ms);
+        settings::connect_again_within(&mut client, LONGEST_RECONNECT_MS);
         Self::with(&client, config, client_events)
     }
 

@@ -45,6 +45,9 @@ const CONSUMER_ONLY: &[&str] = &[
 /// Time after which a member that is silent is given up, in milliseconds.
 const SESSION_TIMEOUT_MS: u64 = 6_000;
 
+/// First pause before a client connects to a broker again, in milliseconds.
+const RECONNECT_MS: u64 = 500;
+
 /// Settings of every client.
 pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -56,6 +59,9 @@ pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
         // is joined again over the connections of other requests, so those that fell silent have to
         // be given up before the session ends.
         .set("reconnect.backoff.max.ms", "1000")
+        // A client without any broker tries one each half of this time (the default is 100 ms)
+        // for as long as it has something to ask.
+        .set("reconnect.backoff.ms", RECONNECT_MS.to_string())
         .set("socket.connection.setup.timeout.ms", "3000")
         .set("socket.timeout.ms", "4000")
         .set("topic.metadata.refresh.interval.ms", "30000")
@@ -65,8 +71,27 @@ pub(crate) fn client(config: &KafkaConfig) -> ClientConfig {
             client.set(key, value);
         }
     }
+    let longest_ms = number(&client, "reconnect.backoff.max.ms");
+    if !config.properties.contains_key("reconnect.backoff.ms")
+        && let Some(longest_ms) = longest_ms
+    {
+        connect_again_within(&mut client, longest_ms);
+    }
     client.set("bootstrap.servers", &config.brokers);
     client
+}
+
+/// Bounds the time from one try to connect to the next. librdkafka refuses a first pause that is
+/// longer than the longest.
+pub(crate) fn connect_again_within(client: &mut ClientConfig, longest_ms: u64) {
+    let first_ms = number(client, "reconnect.backoff.ms").unwrap_or(RECONNECT_MS);
+    client
+        .set("reconnect.backoff.max.ms", longest_ms.to_string())
+        .set("reconnect.backoff.ms", first_ms.min(longest_ms).to_string());
+}
+
+fn number(client: &ClientConfig, key: &str) -> Option<u64> {
+    client.get(key)?.parse().ok()
 }
 
 /// Adds the operator's settings of these `names`. Settings that must not change were refused with
@@ -274,6 +299,24 @@ mod tests {
             Duration::from_secs(1),
         );
         assert_eq!(tiers.get("fetch.wait.max.ms"), Some("8"));
+    }
+
+    #[test]
+    fn a_first_pause_is_no_longer_than_the_longest() {
+        let pauses = |properties: &[(&str, &str)]| {
+            let client = client(&with(properties));
+            ["reconnect.backoff.ms", "reconnect.backoff.max.ms"].map(|key| number(&client, key))
+        };
+        assert_eq!(pauses(&[]), [Some(500), Some(1_000)]);
+        assert_eq!(pauses(&[("reconnect.backoff.max.ms", "200")]), [Some(200); 2]);
+        let both = [
+            ("reconnect.backoff.max.ms", "300"),
+            ("reconnect.backoff.ms", "100"),
+        ];
+        assert_eq!(pauses(&both), [Some(100), Some(300)]);
+        let mut impatient = client(&with(&[("reconnect.backoff.ms", "800")]));
+        connect_again_within(&mut impatient, 500);
+        assert_eq!(number(&impatient, "reconnect.backoff.ms"), Some(500));
     }
 
     #[test]

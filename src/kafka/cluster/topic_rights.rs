@@ -11,10 +11,12 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{IsError as _, KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka_sys as sys;
 
+use crate::clock;
+use crate::kafka::brokers::answering_broker;
 use crate::kafka::queue::OwnQueue;
 use crate::kafka::rights::AclOperation;
 
@@ -51,6 +53,12 @@ pub(super) fn ask<C: ConsumerContext + 'static>(
     topics: &[&str],
     within: Duration,
 ) -> KafkaResult<Vec<TopicRights>> {
+    let until = clock::monotonic() + within;
+    let Some(topic) = topics.first() else {
+        return Ok(Vec::new());
+    };
+    let broker = answering_broker(client.client(), Some(topic), within)?;
+    let within = until.saturating_duration_since(clock::monotonic());
     let names: Result<Vec<CString>, _> = topics.iter().map(|topic| CString::new(*topic)).collect();
     let names = names.map_err(|_| KafkaError::Subscription("a topic's name holds NUL".into()))?;
     let mut names: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
@@ -67,6 +75,9 @@ pub(super) fn ask<C: ConsumerContext + 'static>(
             options, 1,
         ));
         sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms(within), ptr::null_mut(), 0);
+        if let Some(broker) = broker {
+            sys::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
+        }
         sys::rd_kafka_DescribeTopics(queue.client(), collection, options, queue.as_ptr());
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(collection);

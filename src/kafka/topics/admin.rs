@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,6 +14,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::plan::TopicPlan;
 use crate::clock;
 use crate::config::{Config, KafkaConfig};
+use crate::kafka::brokers::answering_broker;
 use crate::kafka::client::ClientEvents;
 use crate::kafka::cluster::{Cluster, TopicLookup, TopicShape};
 use crate::kafka::error_words::code_in_words;
@@ -44,7 +46,7 @@ impl fmt::Display for TopicProblem {
 /// Makes and checks topics.
 pub struct Topics {
     cluster: Cluster,
-    admin: AdminClient<ClientEvents>,
+    admin: Arc<AdminClient<ClientEvents>>,
     client_events: ClientEvents,
     config: KafkaConfig,
 }
@@ -60,7 +62,7 @@ impl Topics {
     pub fn new(config: &Config, client_events: ClientEvents) -> Result<Self, KafkaError> {
         Ok(Self {
             cluster: Cluster::new(&config.kafka, &client_events)?,
-            admin: settings::client(&config.kafka).create_with_context(client_events.clone())?,
+            admin: Arc::new(settings::client(&config.kafka).create_with_context(client_events.clone())?),
             client_events: client_events.with_principal(&config.kafka),
             config: config.kafka.clone(),
         })
@@ -93,6 +95,8 @@ impl Topics {
             .iter()
             .map(|topic| new_topic(topic, replication_factor))
             .collect();
+        // Only the controller makes topics.
+        self.answering_broker().await.context("making topics")?;
         let options = AdminOptions::new()
             .operation_timeout(Some(TIMEOUT))
             .request_timeout(Some(TIMEOUT));
@@ -272,9 +276,13 @@ impl Topics {
         if topics.is_empty() {
             return Ok(Vec::new());
         }
+        let broker = self.answering_broker().await;
+        let broker = broker.context("reading the settings of topics")?;
         let names = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name));
         let resources: Vec<ResourceSpecifier<'_>> = names.collect();
-        let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+        let options = AdminOptions::new()
+            .request_timeout(Some(TIMEOUT))
+            .broker_id(broker);
         let answers = self.admin.describe_configs(&resources, &options).await;
         let answers = answers.context("reading the settings of topics")?;
         let judged = topics.iter().zip(answers).map(|(topic, answer)| {
@@ -284,6 +292,13 @@ impl Topics {
             (*topic, settings)
         });
         Ok(judged.collect())
+    }
+
+    /// Waits until a broker answers the admin client, and returns its id if that is known.
+    async fn answering_broker(&self) -> anyhow::Result<Option<i32>> {
+        let admin = Arc::clone(&self.admin);
+        let ask = move || answering_broker(admin.inner(), None, TIMEOUT);
+        Ok(tokio::task::spawn_blocking(ask).await??)
     }
 
     fn missing_right(&self, operation: AclOperation, topic: &str) -> MissingRight {
