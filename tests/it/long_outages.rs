@@ -138,3 +138,39 @@ async fn a_slow_disk_loses_and_repeats_nothing() {
     let tally = stage.ends("a disk that takes 300 ms", most).await;
     assert_eq!((tally.repeated, tally.flagged), (0, 0));
 }
+
+/// Processor time in seconds that the processes have taken.
+async fn processor_time(processes: &[Process]) -> f64 {
+    let mut seconds = 0.0;
+    for process in processes {
+        seconds += process.metric("process_cpu_seconds_total").await;
+    }
+    seconds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kafka_that_refuses_connections_takes_no_processor() {
+    let wire = Wire::to_kafka().await;
+    let mut deployment = Deployment::create(&[]).await;
+    deployment.set("kafka.brokers", &wire.address());
+    // Each had its chance: of three processes one or two were seen to take half a core.
+    let processes = [
+        deployment.serve(&[]).await,
+        deployment.serve(&[]).await,
+        deployment.serve(&[]).await,
+    ];
+    wire.refuse();
+    for process in &processes {
+        is_unready(process, "kafka").await;
+    }
+    let before = processor_time(&processes).await;
+    // Time has to pass: the outage's length is the test.
+    tokio::time::sleep(outage()).await;
+    let taken = processor_time(&processes).await - before;
+    println!(
+        "three processes took {taken} s in {:?} of a Kafka that refuses",
+        outage()
+    );
+    // The metric has whole seconds.
+    assert!(taken <= 3.0 + 0.3 * outage().as_secs_f64(), "{taken} s");
+}

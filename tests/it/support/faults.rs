@@ -49,6 +49,8 @@ enum State {
     Whole,
     /// Connections end at once, those there were and those that are made.
     Cut,
+    /// Nobody listens, and those there were end. It stays so.
+    Refused,
     /// Connections stay, new ones are taken, and nothing passes. What was connected stays silent
     /// after that.
     Silent,
@@ -115,11 +117,17 @@ impl Wire {
         let shared = Arc::clone(&faults);
         carrying.spawn(async move {
             let mut connections = JoinSet::new();
+            let mut watched = state.clone();
             loop {
-                let near = listener.accept().await.unwrap().0;
+                let near = tokio::select! {
+                    accepted = listener.accept() => accepted.unwrap().0,
+                    _ = watched.wait_for(|state| *state == State::Refused) => break,
+                };
                 let moved = is_kafka.then(|| Moved::new(server.port(), port));
                 connections.spawn(carry(near, server, moved, state.clone(), Arc::clone(&shared)));
             }
+            drop(listener);
+            connections.join_all().await;
         });
         Self {
             port,
@@ -170,6 +178,11 @@ impl Wire {
 
     pub(crate) fn cut(&self) {
         self.state.send_replace(State::Cut);
+    }
+
+    /// From now on nobody listens here any more.
+    pub(crate) fn refuse(&self) {
+        self.state.send_replace(State::Refused);
     }
 
     pub(crate) fn silence(&self) {
@@ -275,7 +288,7 @@ async fn carry(
 ) {
     let now = *state.borrow();
     match now {
-        State::Cut => return,
+        State::Cut | State::Refused => return,
         State::Silent => {}
         State::Whole => {
             let Ok(mut far) = TcpStream::connect(server).await else {
