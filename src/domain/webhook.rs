@@ -208,8 +208,8 @@ impl Webhook {
         now_ms.min(until_ms.unwrap_or_else(|| self.pause_lifted_at.timestamp_millis()))
     }
 
-    /// Returns for how many milliseconds of the time since `from_ms` it has been paused, as far as the
-    /// last pause tells.
+    /// Returns for how many milliseconds of the time since `from_ms` it has been paused, as far as
+    /// the last pause tells.
     pub(crate) fn paused_ms_since(&self, from_ms: i64, now_ms: i64) -> i64 {
         self.paused_at.map_or(0, |paused_at| {
             let begun_ms = paused_at.timestamp_millis().max(from_ms);

@@ -76,6 +76,10 @@ fn check_config_refuses_what_serve_would() {
             vec!["kafka.properties.\"sasl.pasword\""],
         ),
         (
+            "[kafka.properties]\nisolation_level = \"read_uncommitted\"".into(),
+            vec!["kafka.properties.\"isolation.level\" = \"…\"", "not allowed"],
+        ),
+        (
             "[encryption]\nkeys = [\"mine:hunter2\"]".into(),
             vec!["encryption.keys[0]", "base64 of 32 bytes"],
         ),

@@ -94,7 +94,7 @@ async fn killed_while_draining_it_repeats_at_most_200() {
     tally.assert_whole();
     assert!(tally.repeated <= 200, "{tally}");
     // Flagged beside it is what was noted and not sent: what may be in flight at a time, 512. On a slow
-    // machine, on which it waits for over 5 s, also what was parked for it; so that is printed only.
+    // machine it is some 2,600, probably with what was parked after 5 s; so it is printed only.
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use super::event_time::whole_second;
 use super::record::RecordFacts;
 use crate::detect::site::SiteState;
 use crate::detect::site::beginning::Beginning;
+use crate::detect::site::coverage::next_unread;
 use crate::detect::site::state_record::beginning::StoredBeginning;
 use crate::detect::site::state_record::{StateRecord, StoredState};
 use crate::domain::event::SourceClock;
@@ -48,13 +49,8 @@ impl Engine {
     /// The position of what is to be read next.
     fn present_beginning(&self) -> Beginning {
         let offset = |source: usize| {
-            let progress = &self.completeness;
-            let known = [
-                self.resources.segments.next_offset(source),
-                progress.next(source),
-                progress.committed(source),
-            ];
-            known.into_iter().flatten().max().unwrap_or(0)
+            let next = next_unread(&self.completeness, &self.resources.segments, source);
+            next.max(self.completeness.committed(source)).unwrap_or(0)
         };
         let after = |ms: i64| whole_second(ms).saturating_add(1);
         // What an earlier owner passed over is older than the latest proven end.

@@ -2,6 +2,7 @@
 
 use super::event_time::whole_second;
 use super::{Engine, MAX_EPISODES};
+use crate::detect::site::coverage::next_unread;
 use crate::detect::site::passing::{Passing, PassingClock};
 use crate::domain::event::SourceClock;
 
@@ -105,18 +106,18 @@ impl Engine {
     /// Moves a live site to where the wall clock had moved it at the commit: what fell due on the
     /// way is decided and stored, and what came late was counted after it.
     fn pass_over_inherited(&mut self, index: usize) {
-        let passing = self.passing_without_record(index, 0);
-        let (state, floor) = (&mut self.sites[index], self.resources.inherited_floor);
+        let (state, floor) = (&self.sites[index], self.resources.inherited_floor);
         if state.live && (1..floor).contains(&state.window.now()) {
-            state.pass_over(floor, &passing, &mut self.resources);
+            let passing = self.passing_without_record(index, 0);
+            self.sites[index].pass_over(floor, &passing, &mut self.resources);
         }
     }
 
     /// Lets happen what fell due on the sites of logs by the record just read.
     pub(super) fn pass_log_timers(&mut self, record: (usize, i64), record_ms: i64) {
         for source in 0..self.config.sources.len() {
-            let next = self.resources.segments.next_offset(source).unwrap_or_default();
-            while let Some(site_id) = self.behind.take(source, next) {
+            let next = next_unread(&self.completeness, &self.resources.segments, source);
+            while let Some(site_id) = self.behind.take(source, next.unwrap_or_default()) {
                 if let Some(index) = self.find(site_id.as_str()) {
                     self.schedule_or_wait(index);
                 }

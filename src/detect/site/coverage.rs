@@ -12,6 +12,11 @@ fn source_bit(source: usize) -> u64 {
     1 << source.min(63)
 }
 
+/// Offset of a source before which nothing is read any more; `None` if nothing is known of it.
+pub(crate) fn next_unread(completeness: &Completeness, segments: &Segments, source: usize) -> Option<i64> {
+    completeness.next(source).max(segments.next_offset(source))
+}
+
 impl SiteState {
     /// Notes that the site had an event in a source.
     pub(crate) fn note_source(&mut self, source: usize) {
@@ -37,9 +42,9 @@ impl SiteState {
     /// Source and offset of a record that is still to be read before all are that the loaded state
     /// accounts for. What lies before the start of reading is not read again.
     pub(crate) fn waits_for(&self, completeness: &Completeness, segments: &Segments) -> Option<(usize, i64)> {
-        let next = |source: usize| completeness.next(source).max(segments.next_offset(source));
+        let next = |source: usize| next_unread(completeness, segments, source).unwrap_or_default();
         let covered = self.covered.as_ref()?.iter().copied().enumerate();
-        let mut unread = covered.filter(|(source, last)| *last >= next(*source).unwrap_or_default());
+        let mut unread = covered.filter(|(source, last)| *last >= next(*source));
         unread.next()
     }
 

@@ -49,7 +49,7 @@ mod moving;
 /// Effects of an event or of time.
 pub(crate) mod site_outcome;
 /// Records that a loaded state accounts for.
-mod coverage;
+pub(crate) mod coverage;
 /// Beginnings of sites that were registered while their partition was read.
 pub(crate) mod beginning;
 /// Notes of events, for the rules that look back further than the windows.

@@ -21,7 +21,7 @@ const DAY: i64 = 86_400;
 /// Seconds in which second copies come. A restart may remember an id for longer than its ten
 /// minutes.
 const KNOWN_AS_COPY: i64 = 580;
-pub(super) const OUT_OF_ORDER: i64 = 10;
+const OUT_OF_ORDER: i64 = 10;
 
 /// The own time of an event, in view of the second at which its record is written.
 #[derive(Debug, Clone)]
@@ -106,6 +106,8 @@ pub(super) struct Life {
     commits: Vec<Checkpoint>,
     /// Number of commits that no restart loses.
     kept: usize,
+    /// Second to which the wall clock has moved silent sites.
+    pub(super) floor: i64,
     /// Notifications by their ids.
     pub(super) told: BTreeMap<String, Decision>,
     engine: Engine,
@@ -123,6 +125,7 @@ impl Life {
             states: BTreeMap::new(),
             commits: Vec::new(),
             kept: 0,
+            floor: 0,
             told: BTreeMap::new(),
             committed: [0, 0],
             replay_from: [0, 0],
@@ -178,7 +181,17 @@ impl Life {
         }
     }
 
-    pub(super) fn write(&mut self, step: &Step, now: i64) -> Written {
+    /// Writes and handles the record of a step.
+    pub(super) fn take(&mut self, step: &Step, now: i64) -> Written {
+        let written = self.write(step, now);
+        self.handle(&written, now);
+        if written.is_own && written.counts_at() < self.floor {
+            self.keep_floor();
+        }
+        written
+    }
+
+    fn write(&mut self, step: &Step, now: i64) -> Written {
         let copied = match &step.own_time {
             OwnTime::CopyOf(index) if !self.log.is_empty() => Some(index.get(&self.log).clone()),
             _ => None,
@@ -212,7 +225,7 @@ impl Life {
         written
     }
 
-    pub(super) fn handle(&mut self, written: &Written, now: i64) {
+    fn handle(&mut self, written: &Written, now: i64) {
         let record = RecordFacts {
             source: written.source,
             offset: written.offset,
@@ -245,7 +258,7 @@ impl Life {
 
     /// Keeps what an event depends on that came so late that the wall clock had moved its site
     /// beyond it: how far it had is known to later owners from the next commit on.
-    pub(super) fn keep_floor(&mut self) {
+    fn keep_floor(&mut self) {
         let floor = self.commits.last().and_then(|commit| commit.live_floor);
         let first = self.commits.iter().position(|commit| commit.live_floor == floor);
         self.kept = self.kept.max(first.map_or(0, |place| place + 1));
@@ -253,6 +266,7 @@ impl Life {
 
     pub(super) fn tick(&mut self, now: i64) {
         self.engine.tick(now * 1_000, true);
+        self.floor = now - OUT_OF_ORDER;
         self.store();
     }
 

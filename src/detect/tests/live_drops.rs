@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::drops::{Model, TRIGGERS, Told, told};
 use super::fixtures::{drop_with, site};
-use super::live::{FIRST, Life, OUT_OF_ORDER, OwnTime, Step, steps};
+use super::live::{FIRST, Life, OwnTime, Step, steps};
 use crate::domain::event::{EventKind, EventType};
 use crate::domain::registry::Site;
 use crate::domain::trigger::NoticeOptions;
@@ -49,26 +49,20 @@ proptest! {
         };
         let mut life = Life::begin(watched());
         let mut model = Model::new(FIRST);
-        let (mut now, mut floor) = (FIRST, 0);
+        let mut now = FIRST;
         for step in std::iter::once(&first).chain(&steps) {
             now += step.gap;
             if step.ticks {
                 life.tick(now);
-                floor = now - OUT_OF_ORDER;
-                model.pass(floor);
+                model.pass(life.floor);
             }
-            let written = life.write(step, now);
-            life.handle(&written, now);
+            let written = life.take(step, now);
             if written.is_own {
-                model.visit(&written.visitor, written.counts_at(), floor);
-                if written.counts_at() < floor {
-                    life.keep_floor();
-                }
+                model.visit(&written.visitor, written.counts_at(), life.floor);
             }
             if let Some(commits_lost) = step.restart {
                 life.restart(commits_lost, now);
-                floor = now - OUT_OF_ORDER;
-                model.pass(floor);
+                model.pass(life.floor);
             }
             let found = without_lowest(told(life.told.values()));
             let expected = without_lowest(model.told.iter().copied());
@@ -79,8 +73,8 @@ proptest! {
 
 #[test]
 fn a_drop_falls_due_though_a_state_is_older_than_the_replay() {
-    let visit = |gap, source, visitor, own_time| Step {
-        gap,
+    let visit = |source, visitor, own_time| Step {
+        gap: 0,
         ticks: false,
         source,
         is_own: true,
@@ -90,21 +84,18 @@ fn a_drop_falls_due_though_a_state_is_older_than_the_replay() {
         restart: None,
     };
     let mut life = Life::begin(watched());
-    let write = |life: &mut Life, step: &Step, now: i64| {
-        let written = life.write(step, now);
-        life.handle(&written, now);
-    };
     for visitor in [0, 5, 2] {
-        write(&mut life, &visit(0, 0, visitor, OwnTime::None), FIRST);
+        life.take(&visit(0, visitor, OwnTime::None), FIRST);
     }
-    // The state is written with the drops of 300 and of 900 s. It knows nothing of the second source.
+    // The state is written with the drops of 300 and of 900 s. It knows nothing of the second
+    // source.
     life.tick(FIRST + 911);
     let elsewhere = Step {
         is_own: false,
-        ..visit(0, 0, 0, OwnTime::None)
+        ..visit(0, 0, OwnTime::None)
     };
-    write(&mut life, &elsewhere, FIRST + 911);
-    write(&mut life, &visit(0, 1, 1, OwnTime::Before(275)), FIRST + 911);
+    life.take(&elsewhere, FIRST + 911);
+    life.take(&visit(1, 1, OwnTime::Before(275)), FIRST + 911);
     life.restart(1, FIRST + 937);
     life.tick(FIRST + 4_011);
     let at: Vec<(i64, i64)> = without_lowest(told(life.told.values()))

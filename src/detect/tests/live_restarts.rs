@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::fixtures::{custom, drop_with, json, paced, site, spike_settings};
-use super::live::{FIRST, Life, OUT_OF_ORDER, steps};
+use super::live::{FIRST, Life, steps};
 use crate::detect::notification::Decision;
 use crate::domain::registry::Site;
 use crate::domain::trigger::{
@@ -83,25 +83,19 @@ proptest! {
     #[test]
     fn what_is_told_of_a_live_site_is_the_same_whatever_restarts(steps in steps()) {
         let (mut restarted, mut steady) = (Life::begin(watched()), Life::begin(watched()));
-        let (mut now, mut floor) = (FIRST, 0);
+        let mut now = FIRST;
         for step in &steps {
             now += step.gap;
             if step.ticks {
                 restarted.tick(now);
                 steady.tick(now);
-                floor = now - OUT_OF_ORDER;
             }
             for life in [&mut restarted, &mut steady] {
-                let written = life.write(step, now);
-                life.handle(&written, now);
-                if written.counts_at() < floor {
-                    life.keep_floor();
-                }
+                life.take(step, now);
             }
             if let Some(commits_lost) = step.restart {
                 restarted.restart(commits_lost, now);
                 steady.tick(now);
-                floor = now - OUT_OF_ORDER;
             }
             prop_assert_eq!(told(&restarted), told(&steady), "record {} of {:?}", steady.log.len(), &steady.log);
         }
