@@ -263,7 +263,14 @@ impl Deliverer {
 
     fn handle(&mut self, event: LaneEvent) {
         match event {
-            LaneEvent::Ended { webhook, end } => {
+            LaneEvent::Ended {
+                webhook,
+                request,
+                end,
+            } => {
+                if let Some(request) = request {
+                    self.flow.answered(request, clock::monotonic());
+                }
                 self.gauges.count_end();
                 self.looks.want_refill();
                 self.ended(webhook, end);

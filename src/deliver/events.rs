@@ -16,7 +16,11 @@ use crate::record::parked::TakenRows;
 #[derive(Debug)]
 pub(crate) enum LaneEvent {
     /// A request has ended.
-    Ended { webhook: WebhookId, end: AttemptEnd },
+    Ended {
+        webhook: WebhookId,
+        request: Option<RequestNumber>,
+        end: AttemptEnd,
+    },
     /// A delivery whose turn it was is not sent after all.
     GivenUp { webhook: WebhookId, is_probe: bool },
     /// Postgres has said what it knows of these deliveries.

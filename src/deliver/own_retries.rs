@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_retry_is_own_once_and_not_after_a_hand_over() {
         let retries = OwnRetries::default();
-        let assignment = Assignment::new(Duration::from_secs(3), clock::monotonic(), 0);
+        let assignment = Assignment::new("owner".into(), Duration::from_secs(3), clock::monotonic(), 0);
         let id = DeliveryId::from_uuid(Uuid::from_u128(1));
         retries.note(id, 2, &assignment);
         assert!(!retries.take(id, 3));

@@ -250,6 +250,8 @@ pub(crate) fn work_of(
         last_status: progress.last_status,
         body: delivery.payload.into(),
     };
+    // Of a later attempt the claim alone says that it may have been made.
+    let is_unsent_first = record.attempt == 1 && !row.was_claimed;
     let work = Work {
         record,
         origin: WorkOrigin::Row {
@@ -262,9 +264,9 @@ pub(crate) fn work_of(
         record_ms: row.parked_at.timestamp_millis(),
         due_at_ms: row.due_at.timestamp_millis(),
         suspect: row.was_claimed,
-        is_suspect_if_noted: false,
+        is_suspect_if_noted: is_unsent_first,
         needs_look_up: false,
-        noted_by: None,
+        must_be_noted: is_unsent_first,
         read_at,
         paused_ms: row.paused_ms + pause_ms,
         request: None,

@@ -71,7 +71,7 @@ impl AttemptSender {
         }
         let this = Arc::clone(self);
         self.tasks.spawn(async move {
-            let id = webhook.id;
+            let (id, request) = (webhook.id, work.request);
             let attempt = async {
                 let delivery_id = work.record.delivery_id;
                 let (outcome, end) = this.attempt(work, &webhook, possible_repeat, turn).await;
@@ -82,7 +82,7 @@ impl AttemptSender {
                 end
             };
             tokio::select! {
-                end = attempt => this.report(LaneEvent::Ended { webhook: id, end }),
+                end = attempt => this.report(LaneEvent::Ended { webhook: id, request, end }),
                 () = this.give_up.cancelled() => {}
             }
         });

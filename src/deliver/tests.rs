@@ -37,6 +37,7 @@ impl Source {
         let (sender, completed) = channel();
         Self {
             assignment: Arc::new(Assignment::new(
+                "owner".into(),
                 Duration::from_secs(3),
                 clock::monotonic(),
                 PUBLISHED_MS,
@@ -97,7 +98,7 @@ impl Source {
             suspect: false,
             is_suspect_if_noted: false,
             needs_look_up: false,
-            noted_by: None,
+            must_be_noted: false,
             read_at: clock::monotonic(),
             paused_ms: 0,
             request: None,

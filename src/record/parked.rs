@@ -87,7 +87,9 @@ pub(crate) async fn take(
                  order by due_at, delivery_id limit w.room for no key update skip locked
              ) p
          ), taken as (
-             update parked set claimed_until = now() + make_interval(secs => $4)
+             update parked set claimed_until = now() + make_interval(secs => $4),
+                 noted_claim = case when attempt = 1 and claimed_until is null
+                     then now() + make_interval(secs => $4) end
              where delivery_id = any(array(select delivery_id from picked))
              returning delivery_id, webhook_id, partition, due_at, reason, attempt, step, paused_ms, parked_at,
                  job_id, claimed_until as held_until
@@ -200,10 +202,12 @@ pub(crate) async fn put_off(
     release(connection, rows).await
 }
 
-/// Ends the claims in partitions whose owner died: what it had claimed may have been sent.
+/// Ends the claims in partitions whose owner died. What it had claimed may have been sent, except
+/// where it would have noted that (`send_notes`).
 pub(crate) async fn end_claims(connection: &mut PgConnection, partitions: &[i32]) -> sqlx::Result<u64> {
     let ended = sqlx::query!(
-        "update parked set claimed_until = now() from (
+        "update parked set claimed_until = case when noted_claim = claimed_until then null else now() end
+         from (
              select delivery_id from parked where partition = any($1) and claimed_until > now()
              order by delivery_id for no key update
          ) as dead where parked.delivery_id = dead.delivery_id",

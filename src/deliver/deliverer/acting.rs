@@ -87,7 +87,8 @@ impl Deliverer {
         // Under load outcomes are written all the time. When nothing was for a while, the question
         // is also how we know that the outcome can be recorded.
         let is_there = self.links.monitor.has_answered_within(ANSWER_AGE, now);
-        if !is_there || work.noted_by.is_some() || work.must_be_looked_up(now, clock::now_ms()) {
+        let is_noted = work.must_be_noted && matches!(purpose, Purpose::Send(_));
+        if !is_there || is_noted || work.must_be_looked_up(now, clock::now_ms()) {
             self.questions.push(Question { work, purpose });
         } else {
             let possible_repeat = work.suspect;
@@ -122,10 +123,10 @@ impl Deliverer {
     fn notes(&mut self, asked: &[Question]) -> Vec<SendNote> {
         let mut notes: Vec<SendNote> = Vec::new();
         for Question { work, purpose } in asked {
-            let (Purpose::Send(_), Some(owner), Some(request)) = (purpose, &work.noted_by, work.request)
-            else {
+            let (Purpose::Send(_), true, Some(request)) = (purpose, work.must_be_noted, work.request) else {
                 continue;
             };
+            let owner = work.assignment().nonce();
             self.noted.insert(request);
             let note = match notes.iter_mut().find(|note| note.owner == *owner) {
                 Some(note) => note,
@@ -147,7 +148,7 @@ impl Deliverer {
         let Purpose::Send(turn) = purpose else {
             return Some((work, purpose));
         };
-        if is_owned || work.noted_by.is_none() {
+        if is_owned || !work.must_be_noted {
             return Some((work, purpose));
         }
         self.end_turn(&work, turn);
@@ -247,7 +248,10 @@ impl Deliverer {
         }
         // The webhook may have changed while the delivery waited.
         match self.decide(&work) {
-            Action::Queue { webhook } => self.links.attempts.start(work, webhook, possible_repeat, turn),
+            Action::Queue { webhook } => {
+                self.maybe_sent.remove(&work.record.delivery_id);
+                self.links.attempts.start(work, webhook, possible_repeat, turn);
+            }
             Action::RequeueAfter(pause) => {
                 self.end_turn(&work, turn);
                 self.requeue_after(work, pause);

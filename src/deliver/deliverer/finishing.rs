@@ -28,7 +28,7 @@ impl Deliverer {
                 // Before the end of the tasks, of which the last may have sent one.
                 biased;
                 Some(event) = events.recv() => match event {
-                    LaneEvent::Ended { webhook, end } => {
+                    LaneEvent::Ended { webhook, end, .. } => {
                         self.ended(webhook, end);
                         self.show_in_flight();
                     }

@@ -193,11 +193,15 @@ impl Deliverer {
             );
         }
         let (mut given_back, mut orphans) = (Vec::new(), Vec::new());
+        // What owners that died have noted of the rows may be unknown yet.
+        let has_health = self.has_health();
         for row in rows.readable {
             let id = row.delivery_id;
             match self.links.owned.assignment(row.partition) {
                 None => given_back.push(row.given_back()),
-                Some(assignment) if assignment.is_revoked() => given_back.push(row.given_back()),
+                Some(assignment) if assignment.is_revoked() || !has_health => {
+                    given_back.push(row.given_back());
+                }
                 Some(assignment) => match self.work_of(row, assignment, now, now_ms) {
                     None => orphans.push(id),
                     Some((work, progress)) => {

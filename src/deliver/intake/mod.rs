@@ -110,8 +110,6 @@ struct Intake {
     /// Work that is due and not yet handed out.
     outbox: VecDeque<Work>,
     assignment: Arc<Assignment>,
-    /// Name under which this thread's sends are noted.
-    nonce: Arc<str>,
     recent_firsts: RecentFirsts,
     /// A range of unasked sends was committed, and not answered yet.
     has_announced: bool,
@@ -131,10 +129,10 @@ pub(crate) fn run(member: GroupMember, settings: IntakeSettings, links: IntakeLi
     let thread = std::thread::current();
     completions.wake_with(move || thread.unpark());
     let now = clock::monotonic();
-    let assignment = Arc::new(Assignment::new(settings.max_gap, now, clock::now_ms()));
     let session = Session::begin(member, &settings.name, Arc::clone(&links.health));
+    let (nonce, now_ms) = (session.nonce().into(), clock::now_ms());
+    let assignment = Arc::new(Assignment::new(nonce, settings.max_gap, now, now_ms));
     let mut intake = Intake {
-        nonce: session.nonce().into(),
         session,
         settings,
         links,
@@ -320,7 +318,7 @@ impl Intake {
             suspect: suspicion == Suspicion::Sent,
             is_suspect_if_noted: suspicion == Suspicion::IfNoted,
             needs_look_up: !is_own,
-            noted_by: must_be_noted.then(|| Arc::clone(&self.nonce)),
+            must_be_noted,
             read_at: clock::monotonic(),
             paused_ms: 0,
             request: None,

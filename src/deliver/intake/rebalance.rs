@@ -62,6 +62,7 @@ impl GroupThread for Intake {
         // Asked for after the assignment: what comes after these ends is this owner's alone.
         let ends = self.ends_of_deliveries(list);
         self.assignment = Arc::new(Assignment::new(
+            Arc::clone(self.assignment.nonce()),
             self.settings.max_gap,
             clock::monotonic(),
             clock::now_ms(),
@@ -76,7 +77,7 @@ impl GroupThread for Intake {
             let tracker = self.tracker(at, is_own, committed.offset);
             let left = committed.offset.map(|_| metadata.addition);
             if left.is_some_and(|left| left.is_of_dead(is_own)) {
-                dead.add(at.partition, &metadata.nonce, &self.nonce);
+                dead.add(at.partition, &metadata.nonce, self.assignment.nonce());
             }
             let suspect_before_ms = left.and_then(|left| left.suspect_before_ms(is_own, now_ms));
             let position = ReadPosition::new(start, now_ms);

@@ -37,8 +37,8 @@ pub(crate) struct Work {
     pub(crate) is_suspect_if_noted: bool,
     /// True if somebody else may have worked on it, so that Postgres has to be asked.
     pub(crate) needs_look_up: bool,
-    /// Name of the intake thread for which its send is to be noted in Postgres; none: no need.
-    pub(crate) noted_by: Option<Arc<str>>,
+    /// True if its send is to be noted in Postgres before, for the case that this owner dies.
+    pub(crate) must_be_noted: bool,
     /// When it was read, or became due.
     pub(crate) read_at: Instant,
     /// Milliseconds for which it has been paused while it was parked.
@@ -150,6 +150,8 @@ impl Work {
 /// begin.
 #[derive(Debug)]
 pub(crate) struct Assignment {
+    /// Name under which the sends of the thread are noted.
+    nonce: Arc<str>,
     revoked: AtomicBool,
     /// Longest time between two polls in which no other owner can have come in between.
     max_gap: Duration,
@@ -164,8 +166,9 @@ pub(crate) struct Assignment {
 }
 
 impl Assignment {
-    pub(crate) fn new(max_gap: Duration, now: Instant, now_ms: i64) -> Self {
+    pub(crate) fn new(nonce: Arc<str>, max_gap: Duration, now: Instant, now_ms: i64) -> Self {
         Self {
+            nonce,
             revoked: AtomicBool::new(false),
             max_gap,
             begun: now,
@@ -174,6 +177,11 @@ impl Assignment {
             polled_at_ms: AtomicI64::new(now_ms),
             is_broken: AtomicBool::new(false),
         }
+    }
+
+    /// Name under which the sends of its thread are noted.
+    pub(crate) fn nonce(&self) -> &Arc<str> {
+        &self.nonce
     }
 
     /// When it began, in milliseconds since the Unix epoch.

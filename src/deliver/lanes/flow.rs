@@ -1,23 +1,26 @@
-//! A limit on young requests that follows what throughput needs.
+//! A limit on requests that follows what throughput needs.
 //!
 //! After a `kill -9` everything is sent again that was sent and not yet recorded. So no more is in
 //! flight than the measured time from start to record asks for. The limit grows by a part for as
 //! long as that time stays near the shortest that was seen, and shrinks when it does not: then more
-//! requests only wait for each other. Requests that are not recorded soon do not count: they wait
-//! for a slow endpoint, and fewer others would make nothing quicker.
+//! requests only wait for each other. Requests that are not answered soon do not count: they wait
+//! for a slow endpoint, and fewer others would make nothing quicker. What is answered counts until
+//! it is recorded.
 //!
 //! After a rest there is no such limit for a moment: a notification for a thousand webhooks is sent
 //! as fast as it can be, and recorded while it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// Least limit: a database that has just become slow still gets a thousand records a second.
 const LEAST: usize = 96;
 /// Limit with which requests hardly wait for each other; the shortest time is measured with it.
 const MEASURING_LIMIT: usize = 48;
-/// Age from which on a request is not young.
+/// Age from which on a request without an answer is not young.
 const OLD: Duration = Duration::from_millis(250);
+/// Time after the answer from which on its record counts for nothing: somebody holds its row.
+const STUCK: Duration = Duration::from_secs(2);
 /// Young requests below which the deliverer rests.
 const RESTING: usize = 16;
 /// Rest after which a burst may begin: longer than the moments in which few requests are young
@@ -29,8 +32,11 @@ const BURST: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_millis(100);
 /// Records of a window without which nothing is learnt.
 const FEWEST: u32 = 16;
-/// Windows after which the shortest time is measured anew: endpoints and machines change.
-const MEASURING_AFTER: u32 = 100;
+/// Windows with waiting deliveries after which the shortest time is measured for the first, second
+/// and third time, and between any two later ones: endpoints and machines change.
+const MEASURING_AFTER: [u32; 4] = [3, 8, 40, 100];
+/// Highest limit until the second measurement: a process that has just begun is slow.
+const BEGINNING: usize = 2 * LEAST;
 /// Windows of that: the first one still has requests from before.
 const MEASURING_WINDOWS: u32 = 2;
 /// Part of the shortest time that may be added before the limit shrinks, and a constant: short
@@ -39,7 +45,7 @@ const TOLERANCE: f64 = 1.6;
 const TOLERANCE_CONSTANT: Duration = Duration::from_millis(4);
 
 /// Number of a request, by which its record is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RequestNumber(u64);
 
 impl RequestNumber {
@@ -49,12 +55,23 @@ impl RequestNumber {
     }
 }
 
-/// The limit, and the young requests.
+/// A request that is answered and not recorded.
+#[derive(Debug)]
+struct Answered {
+    /// When it began; `None` if it was not young any more.
+    young_since: Option<Instant>,
+    at: Instant,
+}
+
+/// The limit, and the requests that are not recorded.
 #[derive(Debug)]
 pub(crate) struct FlowLimit {
     most: usize,
     limit: f64,
     young: BTreeMap<RequestNumber, Instant>,
+    /// Those that wait for a slow endpoint.
+    old: HashSet<RequestNumber>,
+    answered: HashMap<RequestNumber, Answered>,
     next: u64,
     window_ends: Instant,
     /// When a request last began beside too many young ones for a rest.
@@ -66,8 +83,9 @@ pub(crate) struct FlowLimit {
     was_reached: bool,
     /// The shortest mean time of a window.
     shortest: Duration,
-    /// Windows since the shortest time was measured.
+    /// Windows until the shortest time is measured, and how often it was, up to three.
     windows: u32,
+    measured: usize,
     /// Windows left of measuring it.
     measuring: u32,
     limit_before: f64,
@@ -80,6 +98,8 @@ impl FlowLimit {
             most,
             limit: LEAST.min(most) as f64,
             young: BTreeMap::new(),
+            old: HashSet::new(),
+            answered: HashMap::new(),
             next: 0,
             window_ends: now + WINDOW,
             busy_at: None,
@@ -87,8 +107,8 @@ impl FlowLimit {
             times: (Duration::ZERO, 0),
             was_reached: false,
             shortest: Duration::MAX,
-            // The first measurement comes after a second of waiting deliveries.
-            windows: MEASURING_AFTER - 10,
+            windows: MEASURING_AFTER[0],
+            measured: 0,
             measuring: 0,
             limit_before: LEAST.min(most) as f64,
         }
@@ -99,18 +119,28 @@ impl FlowLimit {
         let number = RequestNumber(self.next);
         self.next += 1;
         self.young.insert(number, now);
-        if self.young.len() >= RESTING {
+        if self.counted() >= RESTING {
             self.busy_at = Some(now);
         }
         number
     }
 
+    /// Counts a request that has ended. That may be told after it is recorded.
+    pub(crate) fn answered(&mut self, number: RequestNumber, now: Instant) {
+        let young_since = self.young.remove(&number);
+        if young_since.is_some() || self.old.remove(&number) {
+            self.answered.insert(number, Answered { young_since, at: now });
+        }
+    }
+
     /// Counts a request that is recorded, or was not made.
     pub(crate) fn recorded(&mut self, number: RequestNumber, now: Instant) {
-        if let Some(start) = self.young.remove(&number) {
+        let answered = self.answered.remove(&number).and_then(|one| one.young_since);
+        if let Some(start) = answered.or_else(|| self.young.remove(&number)) {
             self.times.0 += now.saturating_duration_since(start);
             self.times.1 += 1;
         }
+        self.old.remove(&number);
     }
 
     /// Requests that may start now.
@@ -118,9 +148,12 @@ impl FlowLimit {
         while let Some(oldest) = self.young.first_entry()
             && now.saturating_duration_since(*oldest.get()) > OLD
         {
+            self.old.insert(*oldest.key());
             oldest.remove();
         }
         if now >= self.window_ends {
+            self.answered
+                .retain(|_, one| now.saturating_duration_since(one.at) < STUCK);
             self.adapt();
             self.window_ends = now + WINDOW;
         }
@@ -128,15 +161,19 @@ impl FlowLimit {
             true => self.most,
             false => self.limit as usize,
         };
-        let room = limit.saturating_sub(self.young.len());
+        let room = limit.saturating_sub(self.counted());
         self.was_reached |= room == 0;
         room
+    }
+
+    fn counted(&self) -> usize {
+        self.young.len() + self.answered.len()
     }
 
     /// True in the first moment after a rest. While the shortest time is measured, requests are not
     /// to wait for each other.
     fn is_burst(&mut self, now: Instant) -> bool {
-        if self.young.len() >= RESTING {
+        if self.counted() >= RESTING {
             self.busy_at = Some(now);
         } else if self
             .busy_at
@@ -149,9 +186,10 @@ impl FlowLimit {
 
     /// When there is room again at the latest, if there is none now.
     pub(crate) fn next_room(&self) -> Option<Instant> {
-        let is_full = self.young.len() >= self.limit as usize;
-        let oldest = self.young.first_key_value().filter(|_| is_full);
-        oldest.map(|(_, start)| *start + OLD + Duration::from_millis(1))
+        let is_full = self.counted() >= self.limit as usize;
+        let oldest = self.young.first_key_value();
+        let old_at = oldest.map(|(_, start)| *start + OLD + Duration::from_millis(1));
+        is_full.then(|| old_at.unwrap_or(self.window_ends))
     }
 
     fn adapt(&mut self) {
@@ -177,10 +215,15 @@ impl FlowLimit {
             self.limit += (self.limit / 8.0).max(2.0);
         }
         let least = LEAST.min(self.most) as f64;
-        self.limit = self.limit.clamp(least, self.most as f64);
-        self.windows += u32::from(was_reached);
-        if self.windows >= MEASURING_AFTER {
-            self.windows = 0;
+        let most = match self.measured {
+            0..2 => self.most.min(BEGINNING),
+            _ => self.most,
+        };
+        self.limit = self.limit.clamp(least, most as f64);
+        self.windows -= u32::from(was_reached);
+        if self.windows == 0 {
+            self.measured = (self.measured + 1).min(MEASURING_AFTER.len() - 1);
+            self.windows = MEASURING_AFTER[self.measured];
             self.measuring = MEASURING_WINDOWS;
             self.limit_before = std::mem::replace(&mut self.limit, MEASURING_LIMIT.min(self.most) as f64);
         }
@@ -195,8 +238,20 @@ mod tests {
     /// Runs a machine that serves `width` requests at a time, each in `service`, for so many
     /// milliseconds. Returns the limit and the requests a second at the end.
     fn run(width: usize, service: Duration, ms: u64) -> (usize, usize) {
+        let (flow, rate, _) = run_varying(width, |_| service, ms);
+        (flow.limit as usize, rate)
+    }
+
+    /// Does the same with a time of service that depends on the time since the start. Returns the
+    /// greatest number of requests that were under way after the burst, too.
+    fn run_varying(
+        width: usize,
+        service: impl Fn(Duration) -> Duration,
+        ms: u64,
+    ) -> (FlowLimit, usize, usize) {
         let start = clock::monotonic();
         let mut flow = FlowLimit::new(512, start);
+        let mut most = 0;
         let mut waiting: Vec<RequestNumber> = Vec::new();
         let mut serving: Vec<(Instant, RequestNumber)> = Vec::new();
         let mut done = 0;
@@ -214,10 +269,13 @@ mod tests {
                 waiting.push(flow.started(now));
             }
             while serving.len() < width && !waiting.is_empty() {
-                serving.push((now + service, waiting.remove(0)));
+                serving.push((now + service(now - start), waiting.remove(0)));
+            }
+            if step > 5_000 {
+                most = most.max(waiting.len() + serving.len());
             }
         }
-        (flow.limit as usize, done * 2_000 / ms as usize)
+        (flow, done * 2_000 / ms as usize, most)
     }
 
     #[test]
@@ -226,6 +284,19 @@ mod tests {
         let (limit, rate) = run(45, Duration::from_millis(5), 10_000);
         assert!(limit <= 130, "{limit}");
         assert!(rate >= 8_900, "{rate}");
+    }
+
+    #[test]
+    fn a_slow_beginning_does_not_fill_the_process() {
+        // Connections are made, caches are cold, a compiler runs beside.
+        let service = |since: Duration| match since.as_millis() {
+            0..800 => Duration::from_millis(40),
+            800..1_600 => Duration::from_millis(20),
+            _ => Duration::from_millis(10),
+        };
+        let (_, rate, most) = run_varying(45, service, 6_000);
+        assert!(most <= 200, "{most}");
+        assert!(rate >= 4_400, "{rate}");
     }
 
     #[test]
@@ -274,7 +345,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_recorded_soon_keeps_nobody_waiting() {
+    fn what_is_answered_counts_until_it_is_recorded() {
+        let start = clock::monotonic();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut flow = FlowLimit::new(512, start);
+        let requests: Vec<_> = (0..512).map(|_| flow.started(start)).collect();
+        // Half of them are old when their answers come; one is recorded before its answer is told.
+        for number in &requests[..256] {
+            flow.answered(*number, at(200));
+        }
+        flow.recorded(requests[511], at(290));
+        assert!(flow.room(at(300)) == 0, "256 are answered");
+        for number in &requests[256..] {
+            flow.answered(*number, at(310));
+        }
+        assert_eq!(flow.counted(), 511);
+        assert_eq!(flow.next_room(), Some(at(400)), "none is young");
+        // One by one; of rows that somebody else holds it does not hear.
+        for number in &requests[..500] {
+            flow.recorded(*number, at(320));
+        }
+        assert_eq!((flow.counted(), flow.room(at(330))), (11, LEAST - 11));
+        assert!(flow.room(at(2_310)) >= LEAST && flow.counted() == 0);
+        assert!(flow.old.is_empty() && flow.young.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_answered_soon_keeps_nobody_waiting() {
         let start = clock::monotonic();
         let mut flow = FlowLimit::new(512, start);
         for _ in 0..flow.room(start) {

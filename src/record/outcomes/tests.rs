@@ -120,13 +120,63 @@ async fn a_row_is_given_back_by_who_has_claimed_it_alone(pool: PgPool) {
     let mut conn = pool.acquire().await.expect("a connection");
     write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
     let first = take(&mut conn).await;
-    parked::end_claims(&mut conn, &[0]).await.expect("ended");
+    // As if its claim had run out.
+    sqlx::query("update parked set claimed_until = now() - interval '1 second'")
+        .execute(&mut *conn)
+        .await
+        .expect("updated");
     let second = take(&mut conn).await;
     assert!(second.suspect);
     parked::release(&mut conn, &[first]).await.expect("released");
     assert_eq!(claimed_until(&mut conn).await, Some(second.claimed_until));
     parked::release(&mut conn, &[second]).await.expect("released");
     assert_eq!(claimed_until(&mut conn).await, Some(DateTime::UNIX_EPOCH));
+}
+
+/// Claims a row before attempt `attempt`, has its owner die, and tells if its claim says that the
+/// attempt may have been made.
+async fn is_suspect_after_a_death(conn: &mut PgConnection, attempt: i32, was_suspect: bool) -> bool {
+    let mut row = unsent(1, attempt);
+    let parked = row.parked.as_mut().expect("a row");
+    parked.claimed_until = was_suspect.then_some(DateTime::UNIX_EPOCH);
+    write(conn, &[row]).await.expect("parked");
+    take(conn).await;
+    parked::end_claims(conn, &[0]).await.expect("ended");
+    let after = take(conn).await;
+    parked::remove(conn, &[after.id]).await.expect("removed");
+    after.suspect
+}
+
+#[sqlx::test]
+async fn a_dead_owners_claim_before_a_first_attempt_says_nothing(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    assert!(
+        !is_suspect_after_a_death(&mut conn, 1, false).await,
+        "noted, if it was sent"
+    );
+    assert!(
+        is_suspect_after_a_death(&mut conn, 1, true).await,
+        "of an owner before"
+    );
+    assert!(
+        is_suspect_after_a_death(&mut conn, 2, false).await,
+        "nobody notes it"
+    );
+}
+
+#[sqlx::test]
+async fn a_claim_of_an_older_version_says_that_it_may_be_sent(pool: PgPool) {
+    let mut conn = pool.acquire().await.expect("a connection");
+    write(&mut conn, &[unsent(1, 1)]).await.expect("parked");
+    let first = take(&mut conn).await;
+    parked::release(&mut conn, &[first]).await.expect("released");
+    // That version knows no notes, and leaves what it does not know as it is.
+    sqlx::query("update parked set claimed_until = now() + interval '90 seconds'")
+        .execute(&mut *conn)
+        .await
+        .expect("claimed");
+    parked::end_claims(&mut conn, &[0]).await.expect("ended");
+    assert!(take(&mut conn).await.suspect);
 }
 
 /// The same delivery, failed with the attempt before; its row is kept, claimed as `held`.

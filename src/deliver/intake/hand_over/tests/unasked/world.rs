@@ -170,7 +170,7 @@ impl World {
         self.owners.push(Owner {
             nonce,
             is_suspended: false,
-            assignment: Assignment::new(MAX_GAP, self.instant(), now_ms),
+            assignment: Assignment::new("owner".into(), MAX_GAP, self.instant(), now_ms),
             end,
             unasked: UnaskedSends::new(Some(end), former),
             suspects: SuspectRecords::new(left.and_then(|left| left.suspect_before_ms(false, now_ms))),
