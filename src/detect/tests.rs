@@ -6,6 +6,7 @@ mod activity;
 mod clocks;
 mod copies;
 mod drops;
+mod log_ticks;
 mod live;
 mod live_drops;
 mod live_restarts;

@@ -138,7 +138,7 @@ async fn only_what_came_before_a_kill_is_flagged_also_of_two() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_named_replica_is_back_within_two_seconds() {
+async fn a_named_replica_waits_for_no_session() {
     let deployment = Deployment::create(&[("kafka.instance_id", "one")]).await;
     let receiver = Receiver::start().await;
     let process = deployment.serve(&[]).await;
@@ -168,7 +168,9 @@ async fn a_named_replica_is_back_within_two_seconds() {
     receiver.wait_for("hook-0", 3).await;
     let took = begun.elapsed() - started;
     println!("started within {started:?}, resumed {took:?} after that");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // The two seconds of the design, and twice as much for a machine that runs other tests. Without a
+    // name it waits for the end of a session, six.
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

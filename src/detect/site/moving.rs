@@ -30,9 +30,9 @@ impl SiteState {
         let to = to.max(self.window.now());
         match passing {
             Some(passing) => {
-                let decides_overdue = passing.includes_overdue && self.is_overdue;
-                if self.next_due <= to || decides_overdue {
-                    self.pass_dues(to, passing, resources, outcome);
+                let includes_overdue = passing.decides_overdue(self.window.now(), to);
+                if self.next_due <= to || (includes_overdue && self.is_overdue) {
+                    self.pass_dues(to, includes_overdue, passing, resources, outcome);
                 }
                 self.advance(to, resources);
                 if self.episodes() > 0 {
@@ -58,11 +58,11 @@ impl SiteState {
     fn pass_dues(
         &mut self,
         to: u32,
+        mut includes_overdue: bool,
         passing: &Passing,
         resources: &mut PartitionResources,
         outcome: &mut SiteOutcome,
     ) {
-        let mut includes_overdue = passing.includes_overdue;
         let (mut last, mut looks) = (0, 0);
         loop {
             self.skip_reminders(to, outcome);

@@ -14,7 +14,8 @@ pub(crate) struct Passing {
     pub(crate) complete_from: u32,
     /// Source and offset of the record that moves the time, if one does.
     pub(crate) record: Option<(usize, i64)>,
-    /// True after a batch: what only a timer decides and was due before is decided now.
+    /// True after a batch: what only a timer decides and was due before is decided now, on a live
+    /// site.
     pub(crate) includes_overdue: bool,
 }
 
@@ -38,6 +39,16 @@ pub(crate) enum PassingClock {
 }
 
 impl Passing {
+    /// True if a move from `now` to `to` decides what only a timer decides and was due before. On a
+    /// log that is so when its clock leaves the second: how much of it is read between two looks at
+    /// the wall clock must not matter.
+    pub(super) const fn decides_overdue(&self, now: u32, to: u32) -> bool {
+        match self.clock {
+            PassingClock::Live { .. } => self.includes_overdue,
+            PassingClock::Log { .. } => now > 0 && to > now,
+        }
+    }
+
     /// True if an instant is recent enough for a notification.
     pub(crate) fn is_fresh(&self, at: u32) -> bool {
         match self.clock {
