@@ -10,6 +10,8 @@ pub(crate) mod evaluation;
 pub(crate) mod asked;
 /// Adopting them.
 mod configure;
+/// Triggers that take the place of others.
+mod succession;
 /// Rules whose visitors or events are not known from some second on.
 pub(crate) mod lacking;
 /// Triggers that count errors and rejected records.

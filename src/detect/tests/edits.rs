@@ -147,6 +147,74 @@ fn an_edit_of_one_of_two_webhooks_ends_no_episode_of_the_other() {
     assert_eq!(ended.iter().filter(|entry| entry.ended_at.is_some()).count(), 1);
 }
 
+/// Seconds at which rows of the history end, as the site's clock moves on with one visitor.
+fn ends(fed: &mut Fed, seconds: std::ops::Range<i64>) -> Vec<i64> {
+    let mut ended = Vec::new();
+    for second in seconds {
+        fed.fires("a", "0", START + second);
+        let rows = history(fed).into_iter().filter_map(|row| row.ended_at);
+        ended.extend(rows.map(|at| at.timestamp() - START));
+    }
+    ended
+}
+
+/// A log with 150 visitors of one second, beyond the spike of each of two webhooks.
+fn breached(first: u32, second: u32) -> Fed {
+    let mut fed = Fed::log([site("a", [spike(first, 300), spike(second, 300)])]);
+    for visitor in 0..150 {
+        fed.fires("a", &visitor.to_string(), START);
+    }
+    history(&mut fed);
+    fed
+}
+
+#[test]
+fn who_takes_up_a_condition_that_another_leaves_has_a_row() {
+    let mut fed = breached(100, 120);
+    // Between two looks at the configuration the first one is edited away from its condition, and
+    // the second takes that up.
+    fed.configure([changed(&site("a", [spike(140, 300), spike(100, 300)]), |_| {})]);
+    assert_eq!(fed.engine.spikes(), 2);
+    assert_eq!(ends(&mut fed, 1..700).len(), 2, "each has its row");
+}
+
+#[test]
+fn a_row_ends_though_the_webhook_in_which_it_began_is_gone() {
+    let mut fed = breached(100, 100);
+    fed.configure([changed(&site("a", [spike(100, 300), spike(140, 300)]), |_| {})]);
+    let gone = changed(&site("a", [spike(100, 300), spike(140, 300)]), |site| {
+        site.webhooks.remove(0);
+        site.version += 1;
+    });
+    fed.configure([gone]);
+    assert!(history(&mut fed).is_empty(), "the episode goes on");
+    assert_eq!(ends(&mut fed, 1..700).len(), 1);
+}
+
+#[test]
+fn an_episode_that_goes_on_under_two_numbers_has_one_row() {
+    let counting = |at_least: u32| {
+        let mut triggers = paced(NoticePace::AtLeast {
+            at_least,
+            within_seconds: 300,
+        });
+        triggers.goal_completion = None;
+        triggers
+    };
+    let custom = |second: i64| Event {
+        name: Some("x".into()),
+        ..event("a", EventKind::Custom, (START + second) * 1_000)
+    };
+    let mut fed = Fed::log([site("a", [counting(2), counting(2)])]);
+    for second in 0..9 {
+        fed.feed(&custom(second));
+    }
+    history(&mut fed);
+    fed.configure([changed(&site("a", [counting(3), counting(4)]), |_| {})]);
+    assert_eq!(fed.engine.stats().episodes.values().sum::<u64>(), 2);
+    assert_eq!(ends(&mut fed, 10..900).len(), 1);
+}
+
 #[test]
 fn an_old_import_counts_no_visitor_of_now() {
     let mut fed = Fed::new(SourceClock::Live, [site("a", [spike(50, 300)])]);

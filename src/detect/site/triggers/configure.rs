@@ -3,35 +3,21 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::asked::{conditions, count_subscribers, name_trigger, new_rule, window_lengths};
+use super::asked::{conditions, count_subscribers, name_trigger, window_lengths};
 use super::evaluation::EpisodeChange;
 use super::subscriber::{Subscriber, active_since};
+use super::succession::Before;
 use super::trigger::Trigger;
 use super::{SiteTriggers, TriggerNeeds};
 use crate::detect::site::condition::{Condition, CountSettings};
 use crate::detect::site::rules::Rule;
-use crate::detect::site::rules::machine::{Episode, Notice, TriggerState};
-use crate::detect::window::occurrences::Occurrences;
+use crate::detect::site::rules::machine::{Episode, Notice};
 use crate::detect::window::segments::Segments;
 use crate::domain::event::EventType;
 use crate::domain::id::WebhookId;
 use crate::domain::registry::Site;
 use crate::domain::trigger::{ErrorSettings, NoticePace};
 use crate::domain::webhook::Subscription;
-
-/// A trigger as it was before a change of the configuration.
-#[derive(Debug)]
-struct Before {
-    condition: Condition,
-    state: TriggerState,
-    subscribers: Vec<Subscriber>,
-    last: Option<u32>,
-    known_since: Option<u32>,
-    /// The events that it counted.
-    counted: Option<Occurrences>,
-    /// True if somebody asks for the same condition still.
-    is_kept: bool,
-}
 
 impl SiteTriggers {
     /// Adopts the settings that the site's webhooks ask for. `now` is the site's second, and
@@ -41,7 +27,11 @@ impl SiteTriggers {
         let wanted = conditions(site);
         let before: Vec<Before> = old
             .iter()
-            .map(|old| Before::of(old, wanted.contains_key(&old.condition)))
+            .map(|old| {
+                let asking = wanted.get(&old.condition);
+                let is_kept = asking.is_some_and(|asking| !old.is_of_others(asking, &site.unreadable));
+                Before::of(old, is_kept)
+            })
             .collect();
         let lengths = window_lengths(site);
         let length_of = |seconds: u32| lengths.iter().position(|length| *length == seconds);
@@ -73,7 +63,7 @@ impl SiteTriggers {
             }
             self.list.push(trigger);
         }
-        share_episodes(&mut self.list);
+        let mut all_gone = Vec::new();
         for mut gone in old {
             if gone.hold_for(&site.unreadable) {
                 // No window of its length is kept meanwhile.
@@ -84,10 +74,14 @@ impl SiteTriggers {
                 }
                 self.list.push(gone);
             } else {
-                self.end(gone, now, segments);
+                all_gone.push(gone);
             }
         }
-        self.configure_named(site, now, segments);
+        self.configure_named(site, now, segments, &mut all_gone);
+        self.share_episodes();
+        for gone in all_gone {
+            self.end(gone, now, segments);
+        }
         self.hold_foreign();
         self.note_needs();
         self.count_firing();
@@ -100,8 +94,15 @@ impl SiteTriggers {
         let Some(episode) = gone.state.episode().copied() else {
             return;
         };
-        let goes_on = |one: &Trigger| one.state.episode().is_some_and(|other| other.id == episode.id);
-        if episode.is_shared || self.all().any(goes_on) {
+        if episode.is_shared {
+            return;
+        }
+        let running = self.all_mut().filter_map(|one| one.state.episode_mut());
+        let mut others: Vec<&mut Episode> = running.filter(|other| other.id == episode.id).collect();
+        let is_told = others.iter().any(|other| !other.is_shared);
+        if let Some(other) = others.first_mut() {
+            // One of them tells its end from now on.
+            other.is_shared &= is_told;
             return;
         }
         self.ended.push(EpisodeChange {
@@ -118,7 +119,13 @@ impl SiteTriggers {
     }
 
     /// Adopts the webhooks of the conditions that count names.
-    fn configure_named(&mut self, site: &Site, now: u32, segments: &mut Segments) {
+    fn configure_named(
+        &mut self,
+        site: &Site,
+        now: u32,
+        segments: &mut Segments,
+        all_gone: &mut Vec<Trigger>,
+    ) {
         let mut gone = Vec::new();
         for (condition, mut trigger) in std::mem::take(&mut self.named) {
             let (event, settings) = match &condition {
@@ -152,7 +159,16 @@ impl SiteTriggers {
                 let trigger = Trigger::succeeding(&before, condition.clone(), subscribers, 0, segments);
                 self.named.insert(condition, trigger);
             }
-            self.end(old, now, segments);
+            all_gone.push(old);
+        }
+    }
+
+    /// Marks all but one of the triggers under which an episode goes on.
+    fn share_episodes(&mut self) {
+        let mut known = HashSet::new();
+        let episodes = self.all_mut().filter_map(|one| one.state.episode_mut());
+        for episode in episodes.filter(|episode| !episode.is_shared) {
+            episode.is_shared = !known.insert(episode.id);
         }
     }
 
@@ -222,94 +238,6 @@ impl Trigger {
         }
     }
 
-    /// Notes what its webhooks were notified of by a trigger that they had before.
-    fn note_earlier(&mut self, before: &[Before]) {
-        let others = before
-            .iter()
-            .filter(|old| old.condition != self.condition && self.condition.is_edit_of(&old.condition));
-        let told: Vec<&Subscriber> = others.flat_map(|old| &old.subscribers).collect();
-        for subscriber in &mut self.subscribers {
-            let same = told.iter().filter(|old| old.webhook == subscriber.webhook);
-            let notified_at = same.filter_map(|old| old.notified_at).max();
-            subscriber.notified_at = subscriber.notified_at.max(notified_at);
-        }
-    }
-
-    /// Makes a trigger that was not there before. If it replaces one, an episode of that goes on,
-    /// to be judged by the new settings without a second notification.
-    fn succeeding(
-        before: &[Before],
-        condition: Condition,
-        subscribers: Vec<Subscriber>,
-        known_since: u32,
-        segments: &mut Segments,
-    ) -> Self {
-        let mut trigger = Self {
-            rule: new_rule(&condition, known_since),
-            condition,
-            state: TriggerState::Armed,
-            subscribers,
-            is_due: false,
-            is_peak_untold: false,
-            is_held: false,
-            foreign: None,
-        };
-        for old in before {
-            trigger.inherit(old, segments);
-        }
-        trigger
-    }
-
-    /// Takes over from a trigger what its webhooks were notified of, and what it knew and counted,
-    /// if this one is an edit of it.
-    fn inherit(&mut self, old: &Before, segments: &mut Segments) {
-        let mut is_edit = false;
-        for subscriber in &mut self.subscribers {
-            let same = old
-                .subscribers
-                .iter()
-                .find(|old| old.webhook == subscriber.webhook);
-            let Some(same) = same.filter(|_| self.condition.is_edit_of(&old.condition)) else {
-                continue;
-            };
-            is_edit = true;
-            subscriber.is_notified |= same.is_notified;
-            subscriber.notified_at = subscriber.notified_at.max(same.notified_at);
-            subscriber.reminders = subscriber.reminders.max(same.reminders);
-        }
-        if !is_edit {
-            return;
-        }
-        match (&mut self.rule, &old.condition) {
-            (Rule::Silence(new), Condition::Errors(ErrorSettings::Silence { goal })) if new.goal == *goal => {
-                new.last = new.last.max(old.last);
-                new.watched_from = new.watched_from.or(old.known_since);
-            }
-            (Rule::Drop(new), Condition::VisitorDrop(drop))
-                if new.settings.threshold <= drop.threshold && drop.is_long() =>
-            {
-                new.known_since = old
-                    .known_since
-                    .map_or(new.known_since, |since| since.min(new.known_since));
-            }
-            (Rule::Count(new), _) if new.window.is_empty() => {
-                if let Some(counted) = &old.counted {
-                    new.window = counted.adapted(new.window_seconds, new.count, segments);
-                }
-            }
-            _ => {}
-        }
-        if let (false, Some(episode)) = (self.state.is_firing(), old.state.episode()) {
-            self.state = TriggerState::Firing {
-                episode: Episode {
-                    is_shared: episode.is_shared || old.is_kept,
-                    ..*episode
-                },
-                calm_since: None,
-            };
-        }
-    }
-
     /// Holds a trigger that no readable webhook asks for, as it is, for those of its webhooks that
     /// are stored and cannot be read here: they are not deleted. False if there is none.
     fn hold_for(&mut self, unreadable: &[WebhookId]) -> bool {
@@ -327,38 +255,6 @@ impl Trigger {
         if let Rule::Count(rule) = &mut self.rule {
             rule.window.clear(segments);
         }
-    }
-}
-
-impl Before {
-    fn of(trigger: &Trigger, is_kept: bool) -> Self {
-        let counted = match &trigger.rule {
-            Rule::Count(rule) => Some(rule.window.clone()),
-            Rule::Spike(_) | Rule::Drop(_) | Rule::Silence(_) => None,
-        };
-        let (last, known_since) = match &trigger.rule {
-            Rule::Silence(rule) => (rule.last, rule.watched_from),
-            Rule::Drop(rule) => (None, Some(rule.known_since)),
-            Rule::Spike(_) | Rule::Count(_) => (None, None),
-        };
-        Self {
-            condition: trigger.condition.clone(),
-            state: trigger.state,
-            subscribers: trigger.subscribers.clone(),
-            last,
-            known_since,
-            counted,
-            is_kept,
-        }
-    }
-}
-
-/// Marks all but one of the triggers under which an episode goes on.
-fn share_episodes(list: &mut [Trigger]) {
-    let mut known = HashSet::new();
-    let episodes = list.iter_mut().filter_map(|trigger| trigger.state.episode_mut());
-    for episode in episodes.filter(|episode| !episode.is_shared) {
-        episode.is_shared = !known.insert(episode.id);
     }
 }
 
