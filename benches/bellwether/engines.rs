@@ -142,6 +142,7 @@ pub fn registry(sites: u64) -> anyhow::Result<Registry> {
             time_zone: chrono_tz::Tz::UTC,
             goals,
             webhooks: vec![webhook],
+            registered_ms: 0,
             unreadable: Vec::new(),
             version: 1,
         };

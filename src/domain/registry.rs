@@ -16,6 +16,9 @@ use super::webhook::{Subscription, Webhook};
 #[derive(Debug, Clone)]
 pub struct Site {
     pub id: SiteId,
+    /// When it was registered, in milliseconds since the Unix epoch: one that is deleted and
+    /// registered again is another site.
+    pub registered_ms: i64,
     /// Shown in notifications when set.
     pub name: Option<String>,
     /// The operator's page of the site, to which notifications link.

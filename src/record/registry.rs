@@ -247,7 +247,7 @@ fn is_same(old: &Site, new: &Site) -> bool {
     }
     let settings = |site: &Site| {
         let named = (site.name.clone(), site.aliases.clone(), site.link.clone());
-        (named, site.time_zone, site.include_paths)
+        (named, site.registered_ms, site.time_zone, site.include_paths)
     };
     settings(old) == settings(new)
         && old.unreadable == new.unreadable

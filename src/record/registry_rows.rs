@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
@@ -52,6 +53,7 @@ struct SiteRow {
     time_zone: String,
     aliases: Vec<String>,
     include_paths: bool,
+    inserted_at: DateTime<Utc>,
 }
 
 struct SecretRow {
@@ -71,7 +73,7 @@ impl Rows {
             .await?;
         let sites = sqlx::query_as!(
             SiteRow,
-            "select site_id, name, time_zone, aliases, include_paths from sites where $1::text[] is null or site_id = any($1)",
+            "select site_id, name, time_zone, aliases, include_paths, inserted_at from sites where $1::text[] is null or site_id = any($1)",
             site_ids
         )
         .fetch_all(&mut *tx)
@@ -154,6 +156,7 @@ impl SiteRow {
             time_zone: zone_of(&self.site_id, &self.time_zone, unreadable),
             link: links.map(|template| template.link_to(&id)),
             id,
+            registered_ms: self.inserted_at.timestamp_millis(),
             name: self.name,
             include_paths: self.include_paths,
             aliases: self.aliases,

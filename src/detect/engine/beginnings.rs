@@ -23,12 +23,14 @@ impl Engine {
     /// Lets a site begin at the present position, if it was registered since `before`. Only where
     /// its records belong: a site has one position.
     pub(super) fn begin_if_new(&mut self, before: &Registry, site_id: &SiteId) {
-        if before.sites.contains_key(site_id) || !self.config.is_keyed_here(site_id) {
-            return;
-        }
         let Some(site) = self.registry.sites.get(site_id).cloned() else {
             return;
         };
+        let known = before.sites.get(site_id);
+        let is_known = known.is_some_and(|known| known.registered_ms == site.registered_ms);
+        if is_known || !self.config.is_keyed_here(site_id) {
+            return;
+        }
         let beginning = self.present_beginning();
         match self.find(site_id.as_str()) {
             // Its state was waiting for it; what is missing of its windows is known.
@@ -68,6 +70,8 @@ impl Engine {
     /// Lists a site's beginning to be written.
     fn write_beginning(&mut self, site_id: &SiteId, beginning: &Beginning) {
         let mut stored = StoredState::new(site_id.clone(), 0, BTreeMap::new());
+        let site = self.registry.sites.get(site_id);
+        stored.registered = site.map(|site| site.registered_ms);
         stored.beginning = Some(self.stored_beginning(beginning));
         let parts = (0..).zip(stored.to_parts());
         self.others.extend(parts.map(|(part, bytes)| StateRecord {

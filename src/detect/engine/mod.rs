@@ -35,6 +35,8 @@ pub(crate) mod site_index;
 mod registry;
 /// Sites that are registered while their partition is read.
 mod beginnings;
+/// Sites that are registered again.
+mod registrations;
 /// Instants at which something falls due.
 mod timers;
 /// Sites that wait for records their loaded states account for.

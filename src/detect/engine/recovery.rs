@@ -61,9 +61,7 @@ impl Engine {
             return Ok(());
         };
         let stored = StoredState::from_bytes(bytes)?;
-        // A registry that is behind does not know a site yet, and its state must not be lost.
-        if !self.registry.sites.contains_key(site_id) {
-            self.unclaimed.insert(key.to_owned(), bytes.to_vec());
+        if !self.is_of_known_site(key, bytes, &stored) {
             return Ok(());
         }
         if part == 0 && stored.parts == 1 {
@@ -208,7 +206,7 @@ impl Engine {
             // What cannot be read was reported when it was loaded, and is none of these.
             _ = self.load_state(&key, Some(&bytes));
             let (site_id, part) = split_key(&key);
-            if let Some(index) = self.find(site_id) {
+            if let Some(index) = self.find(site_id).filter(|_| !self.unclaimed.contains_key(&key)) {
                 // Events of an unknown site were not counted.
                 self.sites[index].miss_events();
                 self.end_lack(index);

@@ -20,6 +20,7 @@ impl Engine {
         match changed {
             Some(changed) => {
                 for site_id in changed {
+                    self.bury_earlier(&site_id);
                     self.begin_if_new(&before, &site_id);
                     self.adopt(&site_id);
                 }
@@ -30,6 +31,7 @@ impl Engine {
                 let registry = Arc::clone(&self.registry);
                 let all: Vec<SiteId> = known.into_iter().chain(begun).collect();
                 for site_id in registry.sites.keys() {
+                    self.bury_earlier(site_id);
                     self.begin_if_new(&before, site_id);
                 }
                 for site_id in all {

@@ -2,7 +2,7 @@
 //! whole; in several parts if it is large.
 //!
 //! ```json
-//! {"v":2,"site":"example.com","clock":1772020800,"covered":{"analytics.events":4711},
+//! {"v":2,"site":"example.com","registered":1770000000000,"clock":1772020800,"covered":{"analytics.events":4711},
 //!  "goes_by":"live","first_event":1771000000,
 //!  "triggers":[{"condition":{"event":"visitor_spike","threshold":500,"window_seconds":300},
 //!               "episode":{"id":"…","started_at":1772020791,"peak":512,
@@ -111,6 +111,9 @@ pub(crate) fn split_key(key: &str) -> (&str, u32) {
 #[derive(Debug)]
 pub(crate) struct StoredState {
     pub(crate) site: SiteId,
+    /// When the site was registered, in milliseconds since the Unix epoch; absent in what earlier
+    /// builds wrote.
+    pub(crate) registered: Option<i64>,
     /// Number of parts of the state.
     pub(crate) parts: u32,
     /// ⌊τ⌋ at the time of writing, in seconds since the Unix epoch.
@@ -169,6 +172,7 @@ impl StoredState {
     pub(crate) fn new(site: SiteId, clock: u32, covered: BTreeMap<String, i64>) -> Self {
         Self {
             site,
+            registered: None,
             parts: 1,
             clock,
             covered,
@@ -225,6 +229,7 @@ impl StoredState {
                 map.insert("rows", raw(&part.rows));
             }
             map.extend(part.hour.map(|hour| ("hour", hour)));
+            map.extend(self.registered.map(|ms| ("registered", raw(&ms))));
             if count > 1 {
                 map.insert("parts", raw(&count));
             }
@@ -282,6 +287,7 @@ impl StoredState {
         }
         let triggers: Vec<Box<RawValue>> = take(&mut map, "triggers")?;
         state.triggers = triggers.into_iter().map(AnyTrigger::read).collect();
+        state.registered = take_optional(&mut map, "registered")?;
         state.parts = take_optional(&mut map, "parts")?.unwrap_or(1);
         state.rows = take_optional(&mut map, "rows")?.unwrap_or_default();
         state.first_event = take_optional(&mut map, "first_event")?;

@@ -143,6 +143,7 @@ impl SiteState {
         self.sync_latest();
         let now = self.window.now();
         let mut stored = StoredState::new(self.id.clone(), now, covered);
+        stored.registered = Some(self.site.registered_ms);
         stored.goes_by = Some(match (self.is_live_by_default, self.live) {
             (true, _) => StoredClock::Undecided,
             (false, true) => StoredClock::Live,

@@ -107,6 +107,7 @@ pub(crate) fn site(id: &str, triggers: impl IntoIterator<Item = Triggers>) -> Si
         time_zone: chrono_tz::Tz::UTC,
         goals: Vec::new(),
         webhooks,
+        registered_ms: 0,
         unreadable: Vec::new(),
         version: 1,
     }

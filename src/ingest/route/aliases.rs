@@ -55,6 +55,7 @@ mod tests {
             link: None,
             include_paths: true,
             time_zone: chrono_tz::Tz::UTC,
+            registered_ms: 0,
             unreadable: Vec::new(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             goals: Vec::new(),
