@@ -57,6 +57,7 @@ mod real_input;
 mod crash;
 mod detect_completeness;
 mod detect_replicas;
+mod detect_again;
 mod detect_suspended;
 mod detect_odd_times;
 mod detect_takeover;
