@@ -399,7 +399,7 @@ async fn inspect_reads_a_source_as_its_format_and_route_do() {
     });
     let identify = json!({"type": "identify", "userId": "somebody"});
     for record in [page, identify, json!({"type": "page"})] {
-        publish_raw(&deployment, 0, None, &record.to_string()).await;
+        publish_raw(&deployment, 1, None, &record.to_string()).await;
     }
     let text = text(&deployment, &[]);
     for words in [
@@ -417,6 +417,7 @@ async fn inspect_reads_a_source_as_its_format_and_route_do() {
         assert!(found, "{words:?} in:\n{text}");
     }
     assert!(!text.contains("somebody"), "{text}");
+    assert!(!text.contains("in another partition"), "it needs no key: {text}");
     let (source, _) = inspect(&deployment, &[]);
     assert_eq!(problems(&source), ["never_detected", "some_rejected"], "{text}");
     assert_eq!(source["keyed"], false);

@@ -57,7 +57,10 @@ fn write_records(source: &InspectedSource, all: bool, out: &mut String) {
     } else {
         records.len().saturating_sub(SHOWN)
     };
-    let rows: Vec<[String; 4]> = records[from..].iter().map(|record| row(record)).collect();
+    let rows: Vec<[String; 4]> = records[from..]
+        .iter()
+        .map(|record| row(record, source.is_keyed))
+        .collect();
     let width = |column: usize, most: usize| {
         let widest = rows.iter().map(|row| row[column].chars().count()).max();
         widest.unwrap_or(0).min(most)
@@ -75,8 +78,9 @@ fn write_records(source: &InspectedSource, all: bool, out: &mut String) {
     }
 }
 
-/// Place, time, event and meaning of a record.
-fn row(record: &InspectedRecord) -> [String; 4] {
+/// Place, time, event and meaning of a record. On a source that is `keyed` by site, the place tells
+/// if the site's detector reads it.
+fn row(record: &InspectedRecord, keyed: bool) -> [String; 4] {
     let place = format!("{}/{}", record.partition, record.offset);
     let time = |ms: i64| from_ms(ms).format("%Y-%m-%d %H:%M:%S").to_string();
     match &record.meaning {
@@ -89,7 +93,7 @@ fn row(record: &InspectedRecord) -> [String; 4] {
                 event.path.as_deref(),
             ];
             let what: Vec<&str> = words.into_iter().flatten().collect();
-            let astray = if event.in_place {
+            let astray = if event.in_place || !keyed {
                 ""
             } else {
                 " (in another partition than its site's)"

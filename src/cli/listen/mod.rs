@@ -59,6 +59,7 @@ pub(super) async fn run(mut options: ListenOptions) -> anyhow::Result<ExitCode> 
     let socket = TcpListener::bind(address)
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
+    let webhook = TemporaryWebhook::create(&options, socket.local_addr()?).await?;
     note(&format!(
         "listening on http://{}, {}; Ctrl-C ends it",
         socket.local_addr()?,
@@ -69,7 +70,6 @@ pub(super) async fn run(mut options: ListenOptions) -> anyhow::Result<ExitCode> 
             n => format!("verifying with {n} secrets"),
         }
     ));
-    let webhook = TemporaryWebhook::create(&options, socket.local_addr()?).await?;
     options
         .secrets
         .extend(webhook.as_ref().map(|webhook| webhook.secret.clone()));
