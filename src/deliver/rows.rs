@@ -210,7 +210,8 @@ fn kept_row(work: &Work) -> Option<ParkedRow> {
 }
 
 /// Makes the work of a claimed row, under the assignment of its partition; `None` if the delivery's
-/// own row is gone. `paused_to_ms`: until when its webhook has been paused at the latest.
+/// own row is gone. `paused_to_ms`: until when its webhook has been paused at the latest. Of a
+/// later attempt than the first, a dead owner's claim alone says that it may have been made.
 pub(crate) fn work_of(
     row: ClaimedRow,
     assignment: Arc<Assignment>,
@@ -250,7 +251,6 @@ pub(crate) fn work_of(
         last_status: progress.last_status,
         body: delivery.payload.into(),
     };
-    // Of a later attempt the claim alone says that it may have been made.
     let is_unsent_first = record.attempt == 1 && !row.was_claimed;
     let work = Work {
         record,

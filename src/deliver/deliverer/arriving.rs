@@ -11,8 +11,8 @@ use crate::domain::webhook::Webhook;
 impl Deliverer {
     /// Lets a record wait for its turn, or does what its webhook demands.
     pub(super) fn arrive(&mut self, mut work: Work) {
-        // Kept with the work from now on, wherever it waits. The note stays until the delivery is sent:
-        // besides this record, it may have a row of `parked`.
+        // Kept with the work from now on, wherever it waits. The note stays until the delivery is
+        // sent: besides this record, it may have a row of `parked`.
         if std::mem::take(&mut work.is_suspect_if_noted) {
             work.suspect = self.maybe_sent.contains(&work.record.delivery_id);
         }

@@ -57,7 +57,7 @@ impl RequestNumber {
 
 /// A request that is answered and not recorded.
 #[derive(Debug)]
-struct Answered {
+struct Unrecorded {
     /// When it began; `None` if it was not young any more.
     young_since: Option<Instant>,
     at: Instant,
@@ -71,7 +71,7 @@ pub(crate) struct FlowLimit {
     young: BTreeMap<RequestNumber, Instant>,
     /// Those that wait for a slow endpoint.
     old: HashSet<RequestNumber>,
-    answered: HashMap<RequestNumber, Answered>,
+    answered: HashMap<RequestNumber, Unrecorded>,
     next: u64,
     window_ends: Instant,
     /// When a request last began beside too many young ones for a rest.
@@ -129,7 +129,7 @@ impl FlowLimit {
     pub(crate) fn answered(&mut self, number: RequestNumber, now: Instant) {
         let young_since = self.young.remove(&number);
         if young_since.is_some() || self.old.remove(&number) {
-            self.answered.insert(number, Answered { young_since, at: now });
+            self.answered.insert(number, Unrecorded { young_since, at: now });
         }
     }
 

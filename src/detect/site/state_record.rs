@@ -2,7 +2,8 @@
 //! whole; in several parts if it is large.
 //!
 //! ```json
-//! {"v":2,"site":"example.com","registered":1770000000000,"clock":1772020800,"covered":{"analytics.events":4711},
+//! {"v":2,"site":"example.com","registered":1770000000000,"clock":1772020800,
+//!  "covered":{"analytics.events":4711},
 //!  "goes_by":"live","first_event":1771000000,
 //!  "triggers":[{"condition":{"event":"visitor_spike","threshold":500,"window_seconds":300},
 //!               "episode":{"id":"…","started_at":1772020791,"peak":512,

@@ -25,14 +25,11 @@ impl SiteTriggers {
     pub(crate) fn configure(&mut self, site: &Site, now: u32, known_since: u32, segments: &mut Segments) {
         let mut old = std::mem::take(&mut self.list);
         let wanted = conditions(site);
-        let before: Vec<Before> = old
-            .iter()
-            .map(|old| {
-                let asking = wanted.get(&old.condition);
-                let is_kept = asking.is_some_and(|asking| !old.is_of_others(asking, &site.unreadable));
-                Before::of(old, is_kept)
-            })
-            .collect();
+        let is_kept = |old: &Trigger| {
+            let asking = wanted.get(&old.condition);
+            asking.is_some_and(|asking| !old.is_of_others(asking, &site.unreadable))
+        };
+        let before: Vec<Before> = old.iter().map(|old| Before::of(old, is_kept(old))).collect();
         let lengths = window_lengths(site);
         let length_of = |seconds: u32| lengths.iter().position(|length| *length == seconds);
         for (condition, subscribers) in wanted {
@@ -65,16 +62,9 @@ impl SiteTriggers {
         }
         let mut all_gone = Vec::new();
         for mut gone in old {
-            if gone.hold_for(&site.unreadable) {
-                // No window of its length is kept meanwhile.
-                match &mut gone.rule {
-                    Rule::Spike(rule) => rule.length = 0,
-                    Rule::Drop(rule) if rule.length.is_some() => rule.length = Some(0),
-                    Rule::Drop(_) | Rule::Count(_) | Rule::Silence(_) => {}
-                }
-                self.list.push(gone);
-            } else {
-                all_gone.push(gone);
+            match gone.hold_for(&site.unreadable) {
+                true => self.list.push(gone),
+                false => all_gone.push(gone),
             }
         }
         self.configure_named(site, now, segments, &mut all_gone);
@@ -247,6 +237,12 @@ impl Trigger {
         }
         self.subscribers.retain(is_unreadable);
         self.is_held = true;
+        // No window of its length is kept meanwhile.
+        match &mut self.rule {
+            Rule::Spike(rule) => rule.length = 0,
+            Rule::Drop(rule) if rule.length.is_some() => rule.length = Some(0),
+            Rule::Drop(_) | Rule::Count(_) | Rule::Silence(_) => {}
+        }
         true
     }
 
