@@ -269,7 +269,7 @@ impl Deliverer {
                 end,
             } => {
                 if let Some(request) = request {
-                    self.flow.answered(request, clock::monotonic());
+                    self.flow.answered(request);
                 }
                 self.gauges.count_end();
                 self.looks.want_refill();
@@ -287,6 +287,7 @@ impl Deliverer {
                 }
             }
             LaneEvent::Recorded(request) => self.request_is_over(request),
+            LaneEvent::SetAside(request) => self.flow.set_aside(request),
             LaneEvent::Parked {
                 webhook,
                 reason,

@@ -30,6 +30,8 @@ pub(crate) enum LaneEvent {
     },
     /// The outcome of a request is in Postgres.
     Recorded(RequestNumber),
+    /// The outcome of a request waits for a row that another session holds.
+    SetAside(RequestNumber),
     /// A row of `parked` was written, for this reason.
     Parked {
         webhook: WebhookId,

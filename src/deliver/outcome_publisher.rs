@@ -115,6 +115,14 @@ impl OutcomePublisher {
         self.complete(work);
     }
 
+    /// Reports that the outcome of a request, if it was one, waits for a row that another session
+    /// holds.
+    pub(super) fn set_aside(&self, work: &Work) {
+        if let Some(request) = work.request {
+            self.report(LaneEvent::SetAside(request));
+        }
+    }
+
     /// Reports that the outcome of a request, if it was one, is in Postgres.
     fn report_request(&self, work: &Work) {
         if let Some(request) = work.request {

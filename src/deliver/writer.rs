@@ -167,10 +167,10 @@ impl Writer {
                         .outcomes
                         .into_iter()
                         .partition(|outcome| written.locked.contains(&outcome.row.facts.id));
-                    self.aside.add(locked, clock::monotonic());
+                    self.set_aside(locked);
                     self.pass_on(free, &written.taken.into_iter().collect());
                 }
-                WriteAnswer::Locked if part.asks_first => self.aside.add(part.outcomes, clock::monotonic()),
+                WriteAnswer::Locked if part.asks_first => self.set_aside(part.outcomes),
                 WriteAnswer::Locked => {
                     part.asks_first = true;
                     parts.push(part);
@@ -188,6 +188,14 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Sets outcomes aside whose rows another session holds.
+    fn set_aside(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in &outcomes {
+            self.publisher.set_aside(&outcome.work);
+        }
+        self.aside.add(outcomes, clock::monotonic());
     }
 
     async fn write_part(&self, part: &WritePart, others: usize) -> WriteAnswer<Written> {
@@ -250,7 +258,7 @@ impl Writer {
                 outcome.row = row;
                 return self.pass_on(vec![outcome], &taken.into_iter().collect());
             }
-            WriteAnswer::Locked => return self.aside.add(vec![outcome], clock::monotonic()),
+            WriteAnswer::Locked => return self.set_aside(vec![outcome]),
             WriteAnswer::Refused(_) => {}
         }
         row.end_unrecordable();
@@ -260,7 +268,7 @@ impl Writer {
         });
         let ended = ended.await;
         if let WriteAnswer::Locked = ended {
-            return self.aside.add(vec![outcome], clock::monotonic());
+            return self.set_aside(vec![outcome]);
         }
         outcome.row = row;
         match ended {
