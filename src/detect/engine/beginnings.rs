@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// The position of what is to be read next.
-    fn present_beginning(&self) -> Beginning {
+    pub(super) fn present_beginning(&self) -> Beginning {
         let offset = |source: usize| {
             let next = next_unread(&self.completeness, &self.resources.segments, source);
             next.max(self.completeness.committed(source)).unwrap_or(0)
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Lists a site's beginning to be written.
-    fn write_beginning(&mut self, site_id: &SiteId, beginning: &Beginning) {
+    pub(super) fn write_beginning(&mut self, site_id: &SiteId, beginning: &Beginning) {
         let mut stored = StoredState::new(site_id.clone(), 0, BTreeMap::new());
         let site = self.registry.sites.get(site_id);
         stored.registered = site.map(|site| site.registered_ms);

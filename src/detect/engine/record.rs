@@ -109,9 +109,7 @@ impl Engine {
         self.completeness.pass(record.source, record.offset);
         let source = self.clock_of(event.routed, record);
         let time = self.time_of(event, source, record, now_ms);
-        let is_of_earlier = self.is_of_earlier_site(&event.site_id, source, record, time.ms);
-        let found = (!is_of_earlier).then(|| self.find_or_add(&lookahead, &event.site_id, source, record));
-        let Some(index) = found.flatten() else {
+        let Some(index) = self.find_or_add(&lookahead, &event.site_id, source, record) else {
             self.pass_log_timers_after(source, record);
             return EventResult::Unregistered;
         };

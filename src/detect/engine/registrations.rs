@@ -4,9 +4,7 @@
 use std::cmp::Ordering;
 
 use super::Engine;
-use super::record::RecordFacts;
 use crate::detect::site::state_record::{StateRecord, StoredState, split_key};
-use crate::domain::event::SourceClock;
 use crate::domain::site::SiteId;
 
 impl Engine {
@@ -22,6 +20,18 @@ impl Engine {
             self.remove(index);
             self.episodes.retain(|row| row.site_id != *site_id);
         }
+    }
+
+    /// Writes what is known of a site after the tombstone of an earlier one. If that is nothing, the
+    /// site was registered while nobody read, and begins where reading goes on.
+    fn begin_after_earlier(&mut self, site_id: &SiteId) {
+        if let Some(index) = self.find(site_id.as_str()) {
+            return self.mark_dirty(index);
+        }
+        let known = self.beginnings.remove(site_id);
+        let beginning = known.unwrap_or_else(|| Box::new(self.present_beginning()));
+        self.write_beginning(site_id, &beginning);
+        self.beginnings.insert(site_id.clone(), beginning);
     }
 
     /// True if a stored record is of a site as it is registered now. Of a site that is not known
@@ -42,10 +52,7 @@ impl Engine {
             Ordering::Less => {
                 self.others
                     .push(StateRecord::tombstone(stored.site.clone(), part));
-                // What is known of the present one is written after that.
-                if let Some(index) = self.find(stored.site.as_str()) {
-                    self.mark_dirty(index);
-                }
+                self.begin_after_earlier(&stored.site);
             }
             // It lies after the records of earlier sites.
             Ordering::Equal => self
@@ -53,24 +60,6 @@ impl Engine {
                 .retain(|gone| gone.part != part || gone.site_id != stored.site),
         }
         registration == Ordering::Equal
-    }
-
-    /// True if a record of a live source that is read again came before its site was registered. By
-    /// both of its times: either may be wrong.
-    pub(super) fn is_of_earlier_site(
-        &self,
-        site_id: &str,
-        clock: SourceClock,
-        record: &RecordFacts,
-        time_ms: i64,
-    ) -> bool {
-        record.replaying
-            && clock == SourceClock::Live
-            && self
-                .registry
-                .sites
-                .get(site_id)
-                .is_some_and(|site| record.record_ms.max(time_ms) < site.registered_ms)
     }
 }
 
