@@ -39,8 +39,7 @@ impl Engine {
                 self.mark_dirty(index);
             }
             None => {
-                self.write_beginning(site_id, &beginning);
-                self.beginnings.insert(site_id.clone(), Box::new(beginning));
+                self.keep_beginning(site_id, Box::new(beginning));
                 if self.is_wanted_silent(&site) {
                     self.add_silent(&site);
                 }
@@ -67,8 +66,14 @@ impl Engine {
         }
     }
 
+    /// Keeps the beginning of a site of which nothing else is known, and lists it to be written.
+    pub(super) fn keep_beginning(&mut self, site_id: &SiteId, beginning: Box<Beginning>) {
+        self.write_beginning(site_id, &beginning);
+        self.beginnings.insert(site_id.clone(), beginning);
+    }
+
     /// Lists a site's beginning to be written.
-    pub(super) fn write_beginning(&mut self, site_id: &SiteId, beginning: &Beginning) {
+    fn write_beginning(&mut self, site_id: &SiteId, beginning: &Beginning) {
         let mut stored = StoredState::new(site_id.clone(), 0, BTreeMap::new());
         let site = self.registry.sites.get(site_id);
         stored.registered = site.map(|site| site.registered_ms);

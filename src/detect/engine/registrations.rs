@@ -22,16 +22,19 @@ impl Engine {
         }
     }
 
-    /// Writes what is known of a site after the tombstone of an earlier one. If that is nothing, the
-    /// site was registered while nobody read, and begins where reading goes on.
+    /// Writes what is known of a site after the tombstone of an earlier one. If nothing was stored
+    /// of it, it was registered while nobody read, and begins where reading goes on.
     fn begin_after_earlier(&mut self, site_id: &SiteId) {
-        if let Some(index) = self.find(site_id.as_str()) {
-            return self.mark_dirty(index);
-        }
         let known = self.beginnings.remove(site_id);
         let beginning = known.unwrap_or_else(|| Box::new(self.present_beginning()));
-        self.write_beginning(site_id, &beginning);
-        self.beginnings.insert(site_id.clone(), beginning);
+        let Some(index) = self.find(site_id.as_str()) else {
+            return self.keep_beginning(site_id, beginning);
+        };
+        let state = &mut self.sites[index];
+        if state.covered.is_none() && state.beginning.is_none() {
+            state.begin_at(beginning);
+        }
+        self.mark_dirty(index);
     }
 
     /// True if a stored record is of a site as it is registered now. Of a site that is not known

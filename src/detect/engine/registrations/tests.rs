@@ -8,12 +8,20 @@ use crate::detect::site::state_record::StateRecord;
 use crate::detect::tests::fixtures::*;
 use crate::domain::event::SourceClock;
 use crate::domain::registry::{Registry, Site};
+use crate::domain::trigger::Triggers;
 
 const START: i64 = RECORD_MS / 1_000;
 
 /// A site that fires with two visitors, registered so many seconds after the start.
 fn registered(second: i64) -> Site {
-    let mut site = site("a", [spike(2, 300)]);
+    registered_with(second, spike(2, 300))
+}
+
+fn registered_with(second: i64, triggers: Triggers) -> Site {
+    let mut site = site("a", [triggers]);
+    let mut own = (*site.webhooks[0]).clone();
+    own.active_since_ms = RECORD_MS;
+    site.webhooks[0] = Arc::new(own);
     site.registered_ms = (START + second) * 1_000;
     site
 }
@@ -30,7 +38,7 @@ fn first_of(site: Site) -> Arc<Registry> {
     next(&registry([]), site)
 }
 
-/// What the state topic holds after these records.
+/// The content of the state topic after these records.
 fn kept(records: impl IntoIterator<Item = StateRecord>) -> BTreeMap<String, Vec<u8>> {
     let mut kept = BTreeMap::new();
     for record in records {
@@ -59,6 +67,21 @@ fn fired(registry: &Arc<Registry>) -> (Fed, Vec<StateRecord>) {
     let states = fed.states();
     assert_eq!(fed.engine.spikes(), 1);
     (fed, states)
+}
+
+/// Reads the records of the earlier site again, which are below the commit.
+fn read_again(fed: &mut Fed) {
+    for (offset, visitor) in [(0, "1"), (1, "2")] {
+        let record = RecordFacts {
+            source: 0,
+            offset,
+            record_ms: RECORD_MS,
+            replaying: true,
+        };
+        fed.engine
+            .handle(&view("a", visitor, START), &record, RECORD_MS, &mut Vec::new());
+    }
+    fed.offset = 2;
 }
 
 #[test]
@@ -98,19 +121,7 @@ fn the_state_of_an_earlier_site_is_buried() {
     let buried = kept(states.clone().into_iter().chain(again.states()));
     let text = String::from_utf8_lossy(&buried["a"]);
     assert!(text.contains("beginning") && !text.contains("episode"), "{text}");
-    // The records of the earlier site are read again.
-    for (offset, visitor) in [(0, "1"), (1, "2")] {
-        let record = RecordFacts {
-            source: 0,
-            offset,
-            record_ms: RECORD_MS,
-            replaying: true,
-        };
-        again
-            .engine
-            .handle(&view("a", visitor, START), &record, RECORD_MS, &mut Vec::new());
-    }
-    again.offset = 2;
+    read_again(&mut again);
     assert!(!again.fires("a", "3", START + 6));
     assert!(again.fires("a", "4", START + 6));
     // A late write of the earlier site's owner lies behind the present state.
@@ -123,6 +134,29 @@ fn the_state_of_an_earlier_site_is_buried() {
     assert_eq!(last.engine.spikes(), 1);
     all.extend(last.states());
     assert_eq!(kept(all).len(), 1);
+}
+
+#[test]
+fn a_silent_site_registered_again_unseen_begins_anew() {
+    // A drop that needs no history has its site known before any event of it is read.
+    let mut triggers = drop(1, 300);
+    triggers.visitor_spike = spike(2, 300).visitor_spike;
+    if let Some(drop) = &mut triggers.visitor_drop {
+        drop.condition.require_history = false;
+    }
+    let before = first_of(registered_with(0, triggers.clone()));
+    let (_, states) = fired(&before);
+    let mut again = Fed::new(SourceClock::Live, []);
+    let after = next(&before, registered_with(5, triggers));
+    let mut config = config(SourceClock::Live);
+    (config.partition_count, config.partition) = (1, 0);
+    again.engine = Engine::new(config, after);
+    assert_eq!(again.engine.stats().sites, 1, "before it is loaded");
+    again.engine.completeness_mut().begin(0, 2, 0, CompleteFrom::Ever);
+    again.load(&states);
+    read_again(&mut again);
+    assert!(!again.fires("a", "3", START + 6));
+    assert!(again.fires("a", "4", START + 6));
 }
 
 #[test]
