@@ -64,5 +64,4 @@ async fn a_site_registered_again_while_nobody_reads_begins_anew() {
         !pages.to_string().contains("before"),
         "of visitors of the site of before: {pages}"
     );
-    drop(process);
 }

@@ -35,7 +35,7 @@ const FEWEST: u32 = 16;
 const MEASURING_AFTER: [u32; 4] = [3, 8, 40, 100];
 /// Highest limit until the second measurement: a process that has just begun is slow.
 const BEGINNING: usize = 2 * LEAST;
-/// Windows of that: the first one still has requests from before.
+/// Windows of a measurement: the first one still has requests from before.
 const MEASURING_WINDOWS: u32 = 2;
 /// Part of the shortest time that may be added before the limit shrinks, and a constant: short
 /// times vary more.
@@ -53,22 +53,16 @@ impl RequestNumber {
     }
 }
 
-/// A request that is answered and not recorded.
-#[derive(Debug)]
-struct Unrecorded {
-    /// When it began; `None` if it was not young any more.
-    young_since: Option<Instant>,
-}
-
 /// The limit, and the requests that are not recorded.
 #[derive(Debug)]
 pub(crate) struct FlowLimit {
     most: usize,
     limit: f64,
     young: BTreeMap<RequestNumber, Instant>,
-    /// Those that wait for a slow endpoint.
+    /// Requests that wait for a slow endpoint.
     old: HashSet<RequestNumber>,
-    answered: HashMap<RequestNumber, Unrecorded>,
+    /// Requests that are answered and not recorded, with their begin if they were young then.
+    answered: HashMap<RequestNumber, Option<Instant>>,
     next: u64,
     window_ends: Instant,
     /// When a request last began beside too many young ones for a rest.
@@ -126,7 +120,7 @@ impl FlowLimit {
     pub(crate) fn answered(&mut self, number: RequestNumber) {
         let young_since = self.young.remove(&number);
         if young_since.is_some() || self.old.remove(&number) {
-            self.answered.insert(number, Unrecorded { young_since });
+            self.answered.insert(number, young_since);
         }
     }
 
@@ -139,7 +133,7 @@ impl FlowLimit {
 
     /// Counts a request that is recorded, or was not made.
     pub(crate) fn recorded(&mut self, number: RequestNumber, now: Instant) {
-        let answered = self.answered.remove(&number).and_then(|one| one.young_since);
+        let answered = self.answered.remove(&number).flatten();
         if let Some(start) = answered.or_else(|| self.young.remove(&number)) {
             self.times.0 += now.saturating_duration_since(start);
             self.times.1 += 1;
